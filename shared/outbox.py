@@ -1,0 +1,78 @@
+"""Events born in the database: written in the transaction that made them true, published afterwards.
+
+Twice: a crash between publish and delete publishes again, with the same event id; consumers deduplicate.
+Fails: while the bus is away the rows wait; order per service is kept.
+"""
+
+import logging
+import threading
+
+from sqlalchemy import Engine
+from sqlmodel import Session, col, delete, select
+
+from shared.bus import Bus, Outgoing
+from shared.db import OutboxRow, transaction
+from shared.errors import Unavailable
+from shared.events import TOPIC_OF, Event, encode, key_of
+
+log = logging.getLogger(__name__)
+BATCH = 500
+
+
+class Outbox:
+    """Adds events to a transaction; whoever owns the transaction commits it."""
+
+    def __init__(self, session: Session, service: str) -> None:
+        self._session = session
+        self._service = service
+
+    def add(self, event: Event) -> None:
+        row = OutboxRow(
+            service=self._service,
+            topic=TOPIC_OF[type(event)],
+            key=key_of(event),
+            value=encode(event, self._service),
+        )
+        self._session.add(row)
+
+
+def publish_pending(engine: Engine, bus: Bus, service: str) -> int:
+    """Publishes the oldest waiting rows of one service and deletes them; how many. Raises Unavailable."""
+    with transaction(engine) as session:
+        query = select(OutboxRow).where(OutboxRow.service == service).order_by(col(OutboxRow.id)).limit(BATCH)
+        rows = session.exec(query).all()
+    if not rows:
+        return 0
+    bus.publish([Outgoing(row.topic, row.key, row.value) for row in rows])
+    with transaction(engine) as session:
+        session.exec(delete(OutboxRow).where(col(OutboxRow.id).in_([row.id for row in rows])))
+    return len(rows)
+
+
+class OutboxPublisher(threading.Thread):
+    """Publishes in the background until stopped; `notify` after a commit saves the wait of one interval."""
+
+    def __init__(self, engine: Engine, bus: Bus, service: str, interval_seconds: float = 0.2) -> None:
+        super().__init__(name=f"{service}-outbox", daemon=True)
+        self._engine, self._bus, self._service, self._interval = engine, bus, service, interval_seconds
+        self._stopping = threading.Event()
+        self._woken = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            self._woken.wait(self._interval)
+            self._woken.clear()
+            try:
+                while publish_pending(self._engine, self._bus, self._service) == BATCH:
+                    pass
+            except Unavailable as error:
+                log.warning("events wait in the outbox: %s", error)
+                self._stopping.wait(2.0)
+
+    def notify(self) -> None:
+        self._woken.set()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._woken.set()
+        self.join(timeout=10)

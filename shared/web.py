@@ -1,0 +1,91 @@
+"""What every HTTP service has in common: health, readiness, metrics, errors in words, and a clean stop.
+
+`/healthz` 200 while the process lives; `/readyz` 200 when `ready` has no objection, else 503 with the objections;
+`/metrics` in Prometheus' text format. Unusable -> 422, Unavailable -> 503 with Retry-After, body {"detail": sentence}.
+"""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from shared.errors import BadConfig, Unavailable, Unusable
+
+log = logging.getLogger(__name__)
+
+
+def create_app(service: str, *, ready: Callable[[], list[str]], lifespan: Any = None) -> FastAPI:
+    """A FastAPI app with the common routes. ready: objections in words; an empty list means ready."""
+    app = FastAPI(title=f"ratchet {service}", lifespan=lifespan)
+
+    @app.get("/healthz", tags=["operations"])
+    def healthz() -> dict[str, str]:
+        return {"status": "ok", "service": service}
+
+    @app.get("/readyz", tags=["operations"])
+    def readyz() -> JSONResponse:
+        objections = ready()
+        body = {"status": "waiting" if objections else "ready", "objections": objections}
+        return JSONResponse(body, status_code=503 if objections else 200)
+
+    @app.get("/metrics", tags=["operations"])
+    def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.exception_handler(Unusable)
+    def unusable(_request: Request, error: Unusable) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, status_code=422)
+
+    @app.exception_handler(Unavailable)
+    def unavailable(_request: Request, error: Unavailable) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": "2"})
+
+    return app
+
+
+def configure_logging(level: str) -> None:
+    """One line a record; the supervisor puts the service's name in front."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+    for noisy in ("httpx", "httpcore", "apscheduler", "kafka"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def serve(app: Any, host: str, port: int) -> None:
+    """Serves until SIGTERM or SIGINT, then finishes the requests in flight (10 s at most)."""
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+def crash(error: BaseException) -> None:
+    """Ends this process so that its supervisor starts a new one: a background part of it is dead.
+
+    SIGTERM first would run the clean stop, which waits for the part that is gone; so it exits at once, status 70.
+    """
+    log.critical("stopping the process: %s", error)
+    logging.shutdown()
+    os._exit(70)
+
+
+def run_service(main: Callable[[], None]) -> None:
+    """Runs a service's main; a bad configuration is a sentence and exit status 2, not a traceback."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        main()
+    except BadConfig as error:
+        print(f"ratchet: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
