@@ -1,0 +1,134 @@
+"""The shape of a promotion report's data: what the judge writes down, what the page shows, what `report.json` holds.
+
+JSON all the way down: lists, no tuples. Shares are 0-1. `None` is "no figure": it was not measured, or could not be;
+it is never 0. Text of prompts and answers is as captured: whoever shows it escapes it.
+"""
+
+from typing import Literal, NotRequired, TypedDict
+
+Interval = list[float]  # [low, high], two-sided 95 % unless said otherwise
+Outcome = Literal["PROMOTE", "REJECT", "INCONCLUSIVE"]
+
+
+class Policy(TypedDict):
+    """The workload's gate as it was when the verdict fell; shared.workloads.Gate."""
+
+    alpha: float
+    floor: float  # the least observed gain
+    min_groups: int
+    general_margin: float  # how much general ability may fall
+    holdout_share: float
+
+
+class SideScores(TypedDict):
+    """One version on the holdout; means over items, the interval that of `exact` (or of the score that decides)."""
+
+    exact: float | None
+    fields: float | None  # mean share of fields that are right; None without an answer schema
+    schema_valid: float | None
+    interval: Interval | None
+
+
+class FieldScores(TypedDict):
+    name: str
+    champion: float | None
+    candidate: float | None
+
+
+class Paired(TypedDict):
+    """Groups by who was right; None in the report when scores are graded and right or wrong does not exist."""
+
+    both: int
+    only_champion: int
+    only_candidate: int
+    neither: int
+
+
+class Holdout(TypedDict):
+    snapshot_id: str
+    items: int
+    groups: int
+    champion: SideScores
+    candidate: SideScores
+    per_field: list[FieldScores]
+    paired: Paired | None
+    gain: float | None  # candidate minus champion, mean over groups
+    gain_interval: Interval | None
+    test: str  # "mid-p McNemar", "cluster sign-flip permutation"
+    p_value: float | None
+
+
+class Guard(TypedDict):
+    """Something a candidate must not make worse. `difference` is candidate minus champion in the guard's unit."""
+
+    name: str
+    champion: float | None
+    candidate: float | None
+    margin: float | None  # how much worse is allowed, a positive number; None for a guard that is yes or no
+    difference: float | None
+    bound: float | None  # one-sided confidence bound of the difference, on its bad side
+    passed: bool | None  # None: could not be judged
+    why: str  # one sentence
+    unit: NotRequired[Literal["share", "seconds", "tokens", "count"]]  # share unless given
+    worse_is: NotRequired[Literal["lower", "higher"]]  # lower unless given
+
+
+class General(TypedDict):
+    """The general suite: what the model could do before and should still do."""
+
+    items: int
+    champion: float | None
+    candidate: float | None
+    champion_interval: NotRequired[Interval | None]
+    candidate_interval: NotRequired[Interval | None]
+
+
+class Training(TypedDict):
+    preset: str
+    examples: int | None
+    replay: int | None  # old examples mixed in against forgetting
+    steps: int | None
+    seconds: float | None
+    final_loss: float | None
+    losses: list[list[float]]  # [step, loss], in order
+    dev_losses: list[list[float]]  # the same on examples the training did not learn from; may be empty
+    seed: NotRequired[int | None]
+
+
+class Changed(TypedDict):
+    """One holdout item that one side got right and the other did not."""
+
+    item: str
+    prompt: str  # the last thing the user said
+    expected: str
+    champion_answer: str
+    candidate_answer: str
+
+
+class Lineage(TypedDict):
+    run_uri: str | None
+    snapshot_id: str | None  # the training snapshot's
+    snapshot_uri: str | None
+    examples: int | None
+    base: str | None
+    evaluation_uri: NotRequired[str | None]
+    holdout_uri: NotRequired[str | None]
+    adapter_sha256: NotRequired[str | None]
+
+
+class Report(TypedDict):
+    workload: str
+    version: str  # the candidate
+    champion: str  # the version it was measured against
+    verdict: Outcome
+    reasons: list[str]  # sentences, the deciding one first
+    decided_at: str  # RFC 3339, UTC
+    policy: Policy
+    holdout: Holdout | None  # None: the evaluation never came to an end
+    guards: list[Guard]
+    general: General | None  # None: the model has no general suite
+    training: Training | None  # None: a version that was not trained here
+    examples_better: list[Changed]  # a sample; `paired` has the full counts
+    examples_worse: list[Changed]
+    lineage: Lineage
+    harness_sha256: str | None  # of the code that scored both sides
