@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from shared.errors import BadConfig, Unavailable, Unusable
+from shared.processes import obey_supervisor
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ def crash(error: BaseException) -> None:
 def run_service(main: Callable[[], None]) -> None:
     """Runs a service's main; a bad configuration is a sentence and exit status 2, not a traceback."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    obey_supervisor()
     try:
         main()
     except BadConfig as error:
