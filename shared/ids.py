@@ -1,5 +1,6 @@
 """Identifiers: time-ordered event ids and the names of model versions."""
 
+import hashlib
 import os
 import re
 import time
@@ -19,6 +20,11 @@ def uuid7() -> str:
 def version_name(workload: str, adapter_sha256: str) -> str:
     """`support-triage@3f2a9c01d4e5b6a7`: the workload and the first 16 hex digits of the adapter's hash."""
     return f"{workload}@{adapter_sha256[:16]}"
+
+
+def base_digest(path: str) -> str:
+    """The digest that names a bare base: of the model's `path` as ratchet.toml gives it, once read."""
+    return hashlib.sha256(path.encode("utf-8")).hexdigest()
 
 
 def base_version_name(workload: str, base_sha256: str) -> str:
