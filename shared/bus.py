@@ -8,12 +8,15 @@ Promises, checked by one contract suite on each implementation:
 * a record too large for the bus raises Unusable and writes nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from shared.errors import BadConfig
+from shared.errors import BadConfig, Unusable
+from shared.topics import TOPICS
+
+MAX_RECORD_BYTES = 4 * 2**20  # key and value together; Kafka topics are created with room for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,34 @@ class Consumer(Protocol):
 class Bus(Protocol):
     def publish(self, records: Sequence[Outgoing]) -> None: ...
 
-    def consumer(self, group: str, topics: Sequence[str]) -> Consumer: ...
+    def consumer(
+        self, group: str, topics: Sequence[str], starting_at: Callable[[], Mapping[Position, int]] | None = None
+    ) -> Consumer:
+        """A new member of the group; it joins at its first poll.
+
+        starting_at: asked whenever partitions are assigned to this member. What it names is read from there, the rest
+        from the group's last commit. An offset beyond the log's end means another log: it is read from its beginning.
+        """
+        ...
 
     def ensure_topics(self) -> None:
         """Creates what is missing of shared.topics.TOPICS; harmless when all are there; raises Unavailable."""
         ...
 
     def close(self) -> None: ...
+
+
+_KNOWN = {topic.name for topic in TOPICS}
+
+
+def refuse_unusable(records: Sequence[Outgoing]) -> None:
+    """Raises Unusable when one of them could never be published, before any is."""
+    for record in records:
+        if record.topic not in _KNOWN:
+            raise Unusable(f"{record.topic!r} is not a topic; known: {', '.join(sorted(_KNOWN))}")
+        size = len(record.value) + len(record.key.encode())
+        if size > MAX_RECORD_BYTES:
+            raise Unusable(f"a record of {size} bytes for {record.topic} is over the bus's {MAX_RECORD_BYTES} bytes")
 
 
 def open_bus(url: str) -> Bus:

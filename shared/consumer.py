@@ -12,14 +12,13 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from sqlalchemy import Engine
 from sqlmodel import Session, select
 
-from shared import topics
 from shared.bus import Bus, Position, Record
 from shared.bus import Consumer as BusConsumer
 from shared.db import InboxRow, OffsetRow, OutboxRow, transaction
+from shared.dead_letters import dead_letter
 from shared.errors import Unavailable, Unusable
 from shared.events import Event, decode
 from shared.metrics import CONSUMER_DEAD_LETTERS, CONSUMER_EVENTS, CONSUMER_LAG
@@ -28,17 +27,6 @@ from shared.outbox import Outbox
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Any, Session, Outbox], None]  # the event, the batch's transaction, the outbox in it
-
-
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """What could not be used: where it stood, why, and its bytes as text (invalid UTF-8 replaced)."""
-
-    consumer: str
-    topic: str
-    partition: int
-    offset: int
-    reason: str
-    value: str
 
 
 class ConsumerLoop(threading.Thread):
@@ -86,9 +74,8 @@ class ConsumerLoop(threading.Thread):
 
     def _consume(self) -> None:
         """Polls and handles until stopped. A new bus consumer after each failure, from the committed offsets."""
-        consumer = self._bus.consumer(self._service, self._topics)
+        consumer = self._bus.consumer(self._service, self._topics, starting_at=self._offsets)
         try:
-            consumer.seek(self._offsets())
             while not self._stopping.is_set():
                 records = consumer.poll(self._max_records, 0.5)
                 if records:
@@ -132,15 +119,9 @@ class ConsumerLoop(threading.Thread):
         self._unusable_in_a_row += 1
         if self._unusable_in_a_row > self._brake:
             raise RuntimeError(f"{self._unusable_in_a_row} unusable events in a row, the last: {error}") from error
-        letter = DeadLetter(
-            consumer=self._service,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            reason=str(error),
-            value=record.value.decode("utf-8", "replace"),
+        letter = dead_letter(
+            self._service, record.topic, record.key, record.value, str(error), record.partition, record.offset
         )
-        value = msgspec.json.encode(letter)
-        session.add(OutboxRow(service=self._service, topic=topics.DEAD, key=record.key, value=value))
+        session.add(OutboxRow(service=self._service, topic=letter.topic, key=letter.key, value=letter.value))
         CONSUMER_DEAD_LETTERS.labels(self._service).inc()
         log.warning("dead letter from %s[%d]@%d: %s", record.topic, record.partition, record.offset, error)

@@ -5,6 +5,7 @@ RatchetError
 │   ├── BadConfig         ratchet.toml or a setting is wrong   -> refused at start, exit status 2
 │   └── ArtifactInvalid   a folder without a verifying manifest -> it does not exist; made again
 └── Unavailable   the same input may work later   -> retried without commit, or HTTP 503 with Retry-After
+    └── SpoolFull         the gateway's local log has reached its limit -> no answer is given before it drains
 
 Anything else is a bug: it crashes the process loudly and the supervisor restarts it.
 """
@@ -28,3 +29,7 @@ class ArtifactInvalid(Unusable):
 
 class Unavailable(RatchetError):
     """Something needed is not there now: a broker, a database, another service, a full disk."""
+
+
+class SpoolFull(Unavailable):
+    """The spool holds as much as it may: the bus has been away for long, or is slower than the requests."""
