@@ -1,0 +1,256 @@
+"""`ratchet`: everything a person does with the loop from a terminal.
+
+Exit status: 0 done; 1 something is down or failed; 2 wrong configuration, arguments or id. Errors are sentences on
+standard error.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shared.errors import RatchetError, Unusable
+from shared.settings import SharedSettings
+
+app = typer.Typer(
+    name="ratchet",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help=(
+        "A continuous-learning feedback loop for language models: applications ask, experts correct, a training makes "
+        "a candidate, and it serves only after it has beaten the model that serves now.\n\n"
+        "Start: `ratchet init`, then `ratchet up`, then `ratchet status`. "
+        "To see the whole loop turn once: `ratchet demo`."
+    ),
+    epilog="Settings come from RATCHET_... environment variables; the README lists them all.",
+)
+out = Console()
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="The file that declares models and workloads [env: RATCHET_CONFIG]")
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Folder of everything the embedded parts keep [env: RATCHET_DATA_DIR]")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a page for people")]
+WhoOption = Annotated[str, typer.Option("--who", help="Your name, for the audit log", envvar="USER")]
+WorkloadOption = Annotated[str | None, typer.Option("--workload", "-w", help="Only this workload")]
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write")] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there")] = False,
+) -> None:
+    """Write a commented ratchet.toml to start from."""
+    from services.cli.starter import write_starter
+
+    for path in write_starter(folder, force=force):
+        out.print(f"wrote {path}")
+    out.print("Next: look through ratchet.toml, then `ratchet up`.")
+
+
+@app.command()
+def up(config: ConfigOption = None, data: DataOption = None) -> None:
+    """Start all services and keep them running until Ctrl-C or SIGTERM."""
+    from services.cli.up import run_everything
+
+    raise typer.Exit(run_everything(_settings(config, data)))
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running and say how to call it")] = False,
+    data: Annotated[Path, typer.Option("--data", help="A new or empty folder for everything the demo keeps")] = Path(
+        "data/demo"
+    ),
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the tickets and the trainings")] = 0,
+) -> None:
+    """Turn the whole loop once on embedded defaults, with a simulated expert, and show every figure."""
+    from services.cli.demo.turn import run_demo
+
+    raise typer.Exit(run_demo(data, seed=seed, keep=keep))
+
+
+@app.command()
+def status(as_json: JsonOption = False) -> None:
+    """Show the loop's state: services, champions, samples, examples, running jobs."""
+    from services.cli.status import gather, show
+
+    state = gather(_settings())
+    if as_json:
+        _print_json(state)
+    else:
+        show(state, out)
+    if any(service["state"] == "down" for service in state["services"].values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    workload: Annotated[str, typer.Argument(help="Name of the workload")],
+    preset: Annotated[str | None, typer.Option(help="default, careful, careless; else the workload's own")] = None,
+    why: Annotated[str, typer.Option(help="A sentence for the record")] = "by hand",
+    who: WhoOption = "somebody",
+) -> None:
+    """Start a training now, whatever the triggers say."""
+    body = {"kind": "train", "workload": workload, "preset": preset, "why": why, "who": who}
+    job = _caller("scheduler").post("/v1/jobs", {k: v for k, v in body.items() if v is not None})
+    out.print(f"job {job['job_id']} is {job['state']}; follow it with `ratchet jobs`")
+
+
+@app.command()
+def jobs(workload: WorkloadOption = None, as_json: JsonOption = False) -> None:
+    """List trainings and evaluations, newest first."""
+    found = _caller("scheduler").get("/v1/jobs", workload=workload)["jobs"]
+    if as_json:
+        return _print_json(found)
+    table = Table("job", "kind", "workload", "state", "why", "progress", "error")
+    for job in found:
+        cells = (job["kind"], job["workload"], job["state"], job["why"], _progress(job), job["error"])
+        table.add_row(job["job_id"], *[Text(str(c or "")) for c in cells])
+    out.print(table)
+    return None
+
+
+@app.command()
+def models(workload: WorkloadOption = None, as_json: JsonOption = False) -> None:
+    """List every version with its stage and verdict, newest first."""
+    found = _caller("promotion").get("/v1/models", workload=workload)["models"]
+    if as_json:
+        return _print_json(found)
+    table = Table("version", "stage", "verdict", "why", "preset", "since")
+    for model in found:
+        reasons = Text("\n".join(model.get("reasons") or []))
+        cells = (model["stage"], model.get("verdict") or "", reasons, model.get("preset") or "", model["created_at"])
+        table.add_row(model["version"], *cells)
+    out.print(table)
+    return None
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="The version that should serve, e.g. support-triage@3f2a9c01d4e5b6a7")],
+    why: Annotated[str, typer.Option(help="A sentence for the audit log")] = "",
+    override: Annotated[bool, typer.Option(help="Although it did not pass the gate; needs --why")] = False,
+    who: WhoOption = "somebody",
+) -> None:
+    """Let a version serve by hand."""
+    body = {"who": who, "why": why, "override": override}
+    model = _caller("promotion").post(f"/v1/models/{version}/promote", body)
+    out.print(f"{model['version']} is {model['stage']}")
+
+
+@app.command()
+def rollback(
+    workload: Annotated[str, typer.Argument(help="Name of the workload")],
+    to: Annotated[str | None, typer.Option(help="A version that served before; else the last one")] = None,
+    why: Annotated[str, typer.Option(help="A sentence for the audit log")] = "by hand",
+    who: WhoOption = "somebody",
+) -> None:
+    """Go back to the champion before, at once."""
+    model = _caller("promotion").post(f"/v1/workloads/{workload}/rollback", {"who": who, "why": why, "to": to})
+    out.print(f"{model['version']} is {model['stage']}")
+
+
+@app.command()
+def lineage(
+    some_id: Annotated[str, typer.Argument(metavar="ID", help="Of an answer, a version, an example or a correction")],
+    examples: Annotated[int, typer.Option(help="How many of a snapshot's examples to follow")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Walk from an answer to the corrections that made its model."""
+    from services.cli.lineage import Lineage, drawn
+
+    step = Lineage(_settings(), examples).of(some_id)
+    if as_json:
+        _print_json(step.as_dict())
+    else:
+        out.print(drawn(step))
+
+
+@app.command()
+def knowledge(workload: WorkloadOption = None, as_json: JsonOption = False) -> None:
+    """List what the model did not know: the retrieval backlog. Never trained on."""
+    gaps = _caller("annotation").get("/v1/knowledge", workload=workload)["gaps"]
+    if as_json:
+        return _print_json(gaps)
+    table = Table("found", "workload", "prompt", "what the expert would have said", "by")
+    for gap in gaps:
+        cells = (gap["found_at"], gap["workload"], gap["prompt"], gap["ideal"], gap["annotator"])
+        table.add_row(*[Text(str(c or "")) for c in cells])
+    out.print(table)
+    return None
+
+
+@app.command("dead-letters")
+def dead_letters(
+    as_json: JsonOption = False,
+    most: Annotated[int, typer.Option(help="How many to show, newest first")] = 20,
+) -> None:
+    """Show what could not be used, and why."""
+    from services.cli.dead_letters import read_dead_letters
+
+    letters = read_dead_letters(_settings().bus)[-most:][::-1]
+    if as_json:
+        return _print_json(letters)
+    table = Table("consumer", "where", "reason", "what it was")
+    for letter in letters:
+        where = f"{letter['topic']}[{letter['partition']}]@{letter['offset']}"
+        table.add_row(letter["consumer"], where, Text(letter["reason"]), Text(letter["value"][:200]))
+    out.print(table if letters else "no dead letters")
+    return None
+
+
+def main() -> None:
+    with _errors_in_words():
+        app()
+
+
+@contextmanager
+def _errors_in_words() -> Iterator[None]:
+    try:
+        yield
+    except RatchetError as error:
+        print(f"ratchet: {error}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, Unusable) else 1) from None
+
+
+def _settings(config: Path | None = None, data: Path | None = None) -> SharedSettings:
+    """The settings; options win over the environment, and the services that are started see them too."""
+    import os
+
+    if config is not None:
+        os.environ["RATCHET_CONFIG"] = str(config)
+    if data is not None:
+        os.environ["RATCHET_DATA_DIR"] = str(data)
+    return SharedSettings.load()
+
+
+def _caller(service: str) -> Any:
+    from shared.calls import Caller
+
+    return Caller(_settings().url_of(service))
+
+
+def _progress(job: dict[str, Any]) -> str:
+    progress = job.get("progress") or {}
+    if "step" in progress and progress.get("loss") is not None:
+        return f"step {progress['step']}/{progress.get('steps')}, loss {progress['loss']:.3f}"
+    return f"{progress['done']}/{progress['total']}" if "done" in progress else ""
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

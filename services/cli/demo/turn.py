@@ -1,0 +1,354 @@
+"""`ratchet demo`: the whole loop once, in public: ask, correct, train carelessly, be refused, train well, be promoted.
+
+It starts the same services as `ratchet up`, as the same processes, and talks to them over HTTP only. Every figure it
+prints comes from a service's answer or from an answer of the model; `demo.json` in the data folder holds them.
+Exit status 0 when the careless candidate was rejected and the default one promoted; 1 when the loop did otherwise.
+"""
+
+import asyncio
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from services.cli.demo.application import Application, Reply
+from services.cli.demo.expert import SimulatedExpert
+from services.cli.demo.figures import Figures, closing_page, how_to_call
+from services.cli.demo.scenario import (
+    FIRST_REQUESTS,
+    FRESH_TICKETS,
+    MIN_GROUPS,
+    TRAIN_EXAMPLES,
+    WORKLOAD,
+    environment,
+    write_scenario,
+)
+from services.cli.demo.screen import Screen
+from shared.errors import BadConfig, RatchetError, Unavailable
+from shared.settings import SharedSettings
+from training.tiny.house import Ticket, ticket
+
+SEEDS_A_DEMO = 100_000  # tickets of one demo never meet those of another seed
+START_SECONDS, JOB_SECONDS, STEP_SECONDS = 90.0, 400.0, 60.0
+
+
+def run_demo(folder: Path, *, seed: int, keep: bool) -> int:
+    console = Console()
+    folder = folder.resolve()
+    if folder.exists() and any(folder.iterdir()):
+        folder = _next_to(folder)
+    write_scenario(folder)
+    settings_environment = environment(folder)
+    console.print(f"[bold]Ratchet's loop, once.[/bold] Everything stays in {folder}")
+    console.print(
+        f"The expert is simulated (it works the desk over HTTP). The demo's holdout needs {MIN_GROUPS} groups; the "
+        "default is 200.\n",
+        highlight=False,
+    )
+    with _deployment(folder, settings_environment) as settings, Screen(console) as screen:
+        turn = Turn(screen, settings, seed)
+        try:
+            figures = asyncio.run(turn.run())
+        except RatchetError as error:
+            screen.say(f"the demo stops: {error}", style="red")
+            screen.say(f"the services' log: {folder / 'up.log'}")
+            return 1
+        figures.write(folder / "demo.json")
+        screen.__exit__(None, None, None)
+        closing_page(console, figures, settings, folder)
+        if keep:
+            how_to_call(console, settings)
+            _wait_for_ctrl_c()
+    return 0 if figures.as_expected else 1
+
+
+@dataclass
+class Turn:
+    """One turn of the loop. The methods are the acts, in order."""
+
+    screen: Screen
+    settings: SharedSettings
+    seed: int
+    truths: dict[str, Ticket] = field(default_factory=dict)
+    requests: int = 0
+
+    def __post_init__(self) -> None:
+        first = self.seed * SEEDS_A_DEMO
+        self._to_correct = (ticket(s) for s in itertools.count(first))
+        self._fresh = [ticket(s) for s in range(first + 50_000, first + 50_000 + FRESH_TICKETS)]
+        self._swap_tickets = (ticket(s) for s in itertools.count(first + 60_000))
+        self._client = httpx.AsyncClient(timeout=60)
+
+    async def run(self) -> Figures:
+        application = Application(self.settings.url_of("gateway"))
+        expert = SimulatedExpert(self.settings.url_of("annotation"))
+        try:
+            await self._services_ready()
+            before = await self._ask_fresh(application, "before")
+            await self._ask_first(application)
+            careless = await self._train_carelessly(expert, application)
+            promoted, swap = await self._train_well(expert, application)
+            after = await self._ask_fresh(application, "after")
+            return Figures(
+                before=before,
+                after=after,
+                careless=careless,
+                promoted=promoted,
+                swap=swap,
+                requests=self.requests,
+                seconds=self.screen.elapsed(),
+            )
+        finally:
+            await application.close()
+            await expert.close()
+            await self._client.aclose()
+
+    async def _services_ready(self) -> None:
+        self.screen.step("Starting five services")
+        names = ("gateway", "model_server", "annotation", "scheduler", "promotion")
+        deadline = time.monotonic() + START_SECONDS
+        waiting = set(names)
+        while waiting:
+            for name in sorted(waiting):
+                if await self._is_ready(name):
+                    waiting.discard(name)
+            self.screen.progress("services ready", len(names) - len(waiting), len(names))
+            if waiting and time.monotonic() > deadline:
+                raise Unavailable(f"{', '.join(sorted(waiting))} did not become ready in {START_SECONDS:.0f} s")
+            await asyncio.sleep(0.2)
+
+    async def _ask_fresh(self, application: Application, when: str) -> list[Reply]:
+        """The same fresh tickets before and after; the expert never corrects them."""
+        done = itertools.count(1)
+        name = f"fresh requests, {when}"
+        replies = await application.ask_all(
+            self._fresh, lambda _: self.screen.progress(name, next(done), len(self._fresh))
+        )
+        self.requests += len(replies)
+        return replies
+
+    async def _ask_first(self, application: Application) -> None:
+        self.screen.step(f"An application sends {FIRST_REQUESTS} tickets; the bare base model answers")
+        await self._ask_more(application, FIRST_REQUESTS)
+
+    async def _ask_more(self, application: Application, count: int) -> None:
+        tickets = list(itertools.islice(self._to_correct, count))
+        self.truths.update({t.text: t for t in tickets})
+        before = self.requests
+
+        def count_reply(_reply: Reply) -> None:
+            self.requests += 1
+            self.screen.progress("requests answered", self.requests - before, count)
+
+        replies = await application.ask_all(tickets, count_reply)
+        failed = [r.failed for r in replies if r.failed]
+        if failed:
+            raise Unavailable(f"{len(failed)} of {count} requests failed, the first: {failed[0]}")
+        await application.thumbs_down(replies[0])
+        stored = await self._until_stored()
+        self.screen.progress("samples stored", stored, self.requests)
+        self.screen.say(f"an answer: {replies[0].answer[:100]!r}")
+        self.screen.say(f"the house wants: {replies[0].ticket.answer!r}")
+
+    async def _until_stored(self) -> int:
+        """Every answer went through spool and bus into annotation's table."""
+        deadline = time.monotonic() + STEP_SECONDS
+        while True:
+            status = await self._get("annotation", "/v1/status")
+            stored = int(status["workloads"].get(WORKLOAD, {}).get("samples", 0))
+            self.screen.progress("samples stored", stored, self.requests)
+            if stored >= self.requests:
+                return stored
+            if time.monotonic() > deadline:
+                raise Unavailable(f"only {stored} of {self.requests} answers were stored after {STEP_SECONDS:.0f} s")
+            await asyncio.sleep(0.2)
+
+    async def _train_carelessly(self, expert: SimulatedExpert, application: Application) -> dict[str, Any]:
+        self.screen.step("The expert corrects until the holdout is large enough to judge by")
+        await self._correct_until(expert, application, train=TRAIN_EXAMPLES // 2, holdout=MIN_GROUPS)
+        self.screen.step("Somebody in a hurry trains at once, without replay (preset careless)")
+        body = {"kind": "train", "workload": WORKLOAD, "preset": "careless", "why": "in a hurry", "who": "demo"}
+        job = await self._post("scheduler", "/v1/jobs", body)
+        version = await self._follow_training(job["job_id"])
+        return await self._follow_verdict(version)
+
+    async def _train_well(
+        self, expert: SimulatedExpert, application: Application
+    ) -> tuple[dict[str, Any], list[Reply]]:
+        self.screen.step(f"The expert goes on; {TRAIN_EXAMPLES} new examples start a training by themselves")
+        earlier = {job["job_id"] for job in await self._trainings()}
+        await self._correct_until(expert, application, train=TRAIN_EXAMPLES, holdout=MIN_GROUPS)
+        version = await self._follow_training(await self._new_training(earlier))
+        self.screen.step("Eight clients go on asking while the candidate is judged and takes over")
+        async with application.asking_on(self._swap_tickets, pause_seconds=0.4) as replies:
+            verdict = await self._follow_verdict(version)
+            if verdict["verdict"] == "PROMOTE":
+                await self._until_serving(application, version)
+        self.requests += len(replies)
+        failed = [r for r in replies if r.failed]
+        self.screen.say(f"{len(replies)} requests during the swap, {len(failed)} failed")
+        return verdict, replies
+
+    async def _correct_until(
+        self, expert: SimulatedExpert, application: Application, *, train: int, holdout: int
+    ) -> None:
+        """Corrects what waits, and lets the application ask more when nothing does."""
+        while True:
+            progress = await expert.correct_next(self.truths)
+            if progress is None:
+                await self._ask_more(application, 20)
+                continue
+            note = f"train {progress['train']}, held out {progress['holdout']}"
+            self.screen.progress("corrections made", expert.corrections, len(self.truths), note)
+            if progress["train"] >= train and progress["holdout"] >= holdout:
+                return
+
+    async def _trainings(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (
+            await self._get("scheduler", "/v1/jobs", {"workload": WORKLOAD, "kind": "train"})
+        )["jobs"]
+        return found
+
+    async def _new_training(self, earlier: set[str]) -> str:
+        deadline = time.monotonic() + STEP_SECONDS
+        while time.monotonic() < deadline:
+            for job in await self._trainings():
+                if job["job_id"] not in earlier:
+                    self.screen.say(f"a training starts: {job['why']}")
+                    return str(job["job_id"])
+            await asyncio.sleep(0.3)
+        status = await self._get("scheduler", "/v1/status")
+        raise Unavailable(f"no training started by itself; the scheduler says {status['workloads'].get(WORKLOAD)}")
+
+    async def _follow_training(self, job_id: str) -> str:
+        job = await self._follow_job(job_id, "training")
+        return str(job["result"]["version"])
+
+    async def _follow_job(self, job_id: str, name: str) -> dict[str, Any]:
+        deadline = time.monotonic() + JOB_SECONDS
+        while time.monotonic() < deadline:
+            job: dict[str, Any] = await self._get("scheduler", f"/v1/jobs/{job_id}")
+            self._show_job(job, name)
+            if job["state"] == "done":
+                return job
+            if job["state"] == "failed":
+                raise Unavailable(f"the {name} failed: {job['error']}")
+            await asyncio.sleep(0.5)
+        raise Unavailable(f"the {name} took more than {JOB_SECONDS:.0f} s")
+
+    def _show_job(self, job: dict[str, Any], name: str) -> None:
+        progress = job.get("progress") or {}
+        if progress.get("steps"):
+            note = f"loss {progress['loss']:.3f}" if progress.get("loss") is not None else ""
+            self.screen.progress(f"{name} {job['job_id'][-4:]}", progress.get("step", 0), progress["steps"], note)
+        elif progress.get("total"):
+            note = f"{progress.get('suite', '')} {progress.get('version', '')}"
+            self.screen.progress(f"{name} {job['job_id'][-4:]}", progress.get("done", 0), progress["total"], note)
+
+    async def _follow_verdict(self, version: str) -> dict[str, Any]:
+        """Shows the evaluation and returns the report's data."""
+        self.screen.say(f"candidate {version}; champion and candidate answer the held-out tickets now")
+        deadline = time.monotonic() + JOB_SECONDS
+        while time.monotonic() < deadline:
+            model = await self._get("promotion", f"/v1/models/{version}", absent_is_none=True)
+            if model and model.get("verdict"):
+                break
+            jobs = await self._get("scheduler", "/v1/jobs", {"workload": WORKLOAD, "kind": "evaluate"})
+            for job in jobs["jobs"][:1]:
+                self._show_job(job, "evaluation")
+            await asyncio.sleep(0.3)
+        else:
+            raise Unavailable(f"no verdict on {version} after {JOB_SECONDS:.0f} s")
+        report: dict[str, Any] = await self._get("promotion", f"/v1/reports/{version}.json")
+        style = {"PROMOTE": "bold green", "REJECT": "bold red"}.get(report["verdict"], "bold yellow")
+        self.screen.say(f"{report['verdict']}  {version}", style=style)
+        for reason in report["reasons"]:
+            self.screen.say(f"  {reason}")
+        return report
+
+    async def _until_serving(self, application: Application, version: str) -> None:
+        """Until the gateway answers with the new version, and two seconds of traffic more."""
+        deadline = time.monotonic() + STEP_SECONDS
+        while (reply := await application.ask(next(self._swap_tickets))).version != version:
+            self.requests += 1
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"{STEP_SECONDS:.0f} s after the verdict {reply.version} still answers, not {version}"
+                )
+            await asyncio.sleep(0.1)
+        self.requests += 1
+        await asyncio.sleep(2.0)
+
+    async def _is_ready(self, service: str) -> bool:
+        try:
+            return (await self._client.get(f"{self.settings.url_of(service)}/readyz")).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    async def _get(
+        self, service: str, path: str, params: dict[str, str] | None = None, *, absent_is_none: bool = False
+    ) -> Any:
+        try:
+            response = await self._client.get(f"{self.settings.url_of(service)}{path}", params=params)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"{service} does not answer: {error}") from error
+        if response.status_code == 404 and absent_is_none:
+            return None
+        if response.status_code >= 400:
+            raise Unavailable(f"{service} answered {response.status_code} to {path}: {response.text[:300]}")
+        return response.json()
+
+    async def _post(self, service: str, path: str, body: Any) -> Any:
+        response = await self._client.post(f"{self.settings.url_of(service)}{path}", json=body)
+        if response.status_code >= 400:
+            raise Unavailable(f"{service} answered {response.status_code} to {path}: {response.text[:300]}")
+        return response.json()
+
+
+@contextmanager
+def _deployment(folder: Path, settings_environment: dict[str, str]) -> Iterator[SharedSettings]:
+    """`ratchet up` as a child process with its log in the data folder; stopped cleanly at the end."""
+    os.environ.update({k: v for k, v in settings_environment.items() if k.startswith("RATCHET_")})
+    with (folder / "up.log").open("wb") as log:
+        up = subprocess.Popen(
+            [sys.executable, "-m", "services.cli", "up"],
+            env=settings_environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield SharedSettings.load()
+        finally:
+            up.terminate()
+            try:
+                up.wait(30)
+            except subprocess.TimeoutExpired:
+                up.kill()
+
+
+def _next_to(folder: Path) -> Path:
+    """The first of folder-2, folder-3 ... that is not there: no demo writes into another's data."""
+    for number in itertools.count(2):
+        other = folder.with_name(f"{folder.name}-{number}")
+        if not other.exists():
+            return other
+    raise BadConfig("unreachable")
+
+
+def _wait_for_ctrl_c() -> None:
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        print()

@@ -1,0 +1,125 @@
+"""`ratchet status`: the loop's state at a glance, asked from the services themselves."""
+
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from services.cli.supervisor import SERVICES
+from shared.calls import Caller
+from shared.errors import RatchetError
+from shared.settings import SharedSettings
+
+
+def gather(settings: SharedSettings) -> dict[str, Any]:
+    """`services`: name -> url, state, objections; beside it each service's own status, None where it is down."""
+    state: dict[str, Any] = {"services": {}}
+    for name in SERVICES:
+        if name == "model_server" and settings.upstream_urls:
+            continue
+        url = settings.url_of(name)
+        state["services"][name] = {"url": url, **_readiness(url)}
+        if name != "model_server":
+            state[name] = _asked(url, "/v1/status")
+    jobs = _asked(settings.url_of("scheduler"), "/v1/jobs?state=running")
+    state["running_jobs"] = (jobs or {}).get("jobs", [])
+    return state
+
+
+def show(state: dict[str, Any], console: Console) -> None:
+    if all(service["state"] == "down" for service in state["services"].values()):
+        console.print(_services(state), "Nothing runs here; `ratchet up` starts it.")
+        return
+    console.print(Group(_services(state), _workloads(state), *_jobs(state), *_advice(state)))
+
+
+def _asked(url: str, path: str) -> dict[str, Any] | None:
+    caller = Caller(url, timeout_seconds=5)
+    try:
+        answer = caller.get(path)
+    except RatchetError:
+        return None
+    finally:
+        caller.close()
+    return answer if isinstance(answer, dict) else None
+
+
+def _readiness(url: str) -> dict[str, Any]:
+    caller = Caller(url, timeout_seconds=5)
+    try:
+        caller.get("/readyz")
+    except RatchetError as error:
+        down = "ConnectError" in str(error)
+        return {"state": "down" if down else "not ready", "objections": [] if down else [str(error)]}
+    finally:
+        caller.close()
+    return {"state": "ready", "objections": []}
+
+
+def _services(state: dict[str, Any]) -> RenderableType:
+    table = Table("service", "state", "where", title="Services", title_justify="left")
+    for name, service in state["services"].items():
+        colour = {"ready": "green", "not ready": "yellow"}.get(service["state"], "red")
+        table.add_row(name, Text(service["state"], style=colour), service["url"])
+        for objection in service["objections"]:
+            table.add_row("", "", Text(objection, style="yellow"))
+    return table
+
+
+def _workloads(state: dict[str, Any]) -> RenderableType:
+    table = Table("", title="The loop", title_justify="left", show_header=True)
+    promotion, annotation = state.get("promotion") or {}, state.get("annotation") or {}
+    scheduler = state.get("scheduler") or {}
+    names = sorted(set(promotion.get("workloads", {})) | set(annotation.get("workloads", {})))
+    for name in names:
+        table.add_column(name)
+    stores = [annotation.get("workloads", {}).get(n, {}) for n in names]
+    models = [promotion.get("workloads", {}).get(n, {}) for n in names]
+    plans = [scheduler.get("workloads", {}).get(n, {}) for n in names]
+    rows = (
+        ("champion", [m.get("champion") for m in models]),
+        ("last verdict", [_verdict(m.get("last_verdict")) for m in models]),
+        ("samples stored", [s.get("samples") for s in stores]),
+        ("waiting for an expert", [s.get("waiting") for s in stores]),
+        ("corrected", [s.get("corrected") for s in stores]),
+        ("examples: train", [s.get("train") for s in stores]),
+        ("examples: holdout (groups)", [_holdout(s) for s in stores]),
+        ("refused by curation", [sum((s.get("rejected") or {}).values()) for s in stores]),
+        ("knowledge gaps", [s.get("knowledge") for s in stores]),
+        ("new since last training", [p.get("new_examples") for p in plans]),
+        ("next training", [p.get("next") for p in plans]),
+    )
+    for title, values in rows:
+        table.add_row(title, *["-" if v is None else str(v) for v in values])
+    return table
+
+
+def _verdict(verdict: dict[str, Any] | None) -> str | None:
+    if not verdict:
+        return None
+    return f"{verdict.get('verdict')} {verdict.get('version')}"
+
+
+def _holdout(store: dict[str, Any]) -> str | None:
+    if "holdout" not in store:
+        return None
+    return f"{store['holdout']} ({store.get('holdout_groups', '?')})"
+
+
+def _jobs(state: dict[str, Any]) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for job in state["running_jobs"]:
+        progress = job.get("progress") or {}
+        done = ", ".join(f"{k} {v}" for k, v in progress.items() if isinstance(v, (int, float, str)))
+        lines.append(Text(f"running: {job['kind']} for {job['workload']} ({job['why']}) {done}", style="cyan"))
+    return lines
+
+
+def _advice(state: dict[str, Any]) -> list[RenderableType]:
+    annotation = state.get("annotation") or {}
+    return [
+        Text(f"{name}: {sentence}", style="yellow")
+        for name, store in annotation.get("workloads", {}).items()
+        for sentence in store.get("advice") or []
+    ]
