@@ -1,0 +1,177 @@
+"""The gate: whether a candidate may serve. The decision alone, without any I/O; the same figures, the same verdict.
+
+PROMOTE      every condition below holds.
+REJECT       measured well, and it is not better, or a guard failed.
+INCONCLUSIVE the figures cannot carry a verdict: holes in the data, too few groups, a guard that cannot tell.
+
+Better means: mean gain over prompt groups >= floor and > 0, and a two-sided p-value < alpha: mid-p McNemar where every
+group is right or wrong, else the cluster sign-flip permutation. Two-sided with the sign asked for, so an equal
+candidate passes at most alpha/2 of the time.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.promotion.guards import Guard, Leakage, guard_general, guard_leakage, guard_schema
+from services.promotion.measurement import GroupPair, Side, is_binary, objections, pairs
+from services.promotion.statistics import bootstrap_interval, mcnemar_mid_p, sign_flip_p, wilson_interval
+
+
+class Outcome(StrEnum):
+    PROMOTE = "PROMOTE"
+    REJECT = "REJECT"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What this workload asks for."""
+
+    alpha: float
+    floor: float  # least observed gain, 0-1
+    min_groups: int
+    general_margin: float  # how much general ability may fall, 0-1
+    general_required: bool  # the base model has a general suite
+    schema_required: bool  # the workload has an answer schema
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Groups by which side got all of their items exactly right."""
+
+    both: int
+    only_champion: int
+    only_candidate: int
+    neither: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    items: int
+    groups: int
+    champion: float  # mean score over groups
+    candidate: float
+    champion_interval: tuple[float, float]
+    candidate_interval: tuple[float, float]
+    gain: float
+    gain_interval: tuple[float, float]  # cluster bootstrap, 95 %
+    paired: Paired
+    binary: bool  # every group is right or wrong, on both sides
+    test: str
+    p_value: float  # of `test`
+    mcnemar_p: float  # of `paired`, whatever the test
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    outcome: Outcome
+    reasons: tuple[str, ...]  # sentences, the deciding one first
+    figures: Figures | None = None  # None: the two sides cannot be compared
+    guards: tuple[Guard, ...] = ()
+
+
+def judge(champion: Side, candidate: Side, policy: Policy, leakage: Leakage) -> Verdict:
+    holes = objections(champion, candidate) + _missing(champion, candidate, policy)
+    if holes:
+        return Verdict(Outcome.INCONCLUSIVE, tuple(holes))
+    figures = measure(champion, candidate)
+    guards = _guards(champion, candidate, policy, leakage)
+    outcome, reasons = _decide(figures, guards, policy)
+    return Verdict(outcome, tuple(reasons), figures, guards)
+
+
+def measure(champion: Side, candidate: Side) -> Figures:
+    """The figures of the holdout, for two sides that may be compared."""
+    paired = pairs(champion.holdout, candidate.holdout)
+    n = len(paired)
+    differences = [p.difference for p in paired]
+    table, binary = _table(paired), is_binary(paired)
+    mcnemar_p = mcnemar_mid_p(table.only_champion, table.only_candidate)
+    before, after = math.fsum(p.champion for p in paired), math.fsum(p.candidate for p in paired)
+    return Figures(
+        items=len(champion.holdout),
+        groups=n,
+        champion=before / n,
+        candidate=after / n,
+        champion_interval=wilson_interval(before, n),
+        candidate_interval=wilson_interval(after, n),
+        gain=math.fsum(differences) / n,
+        gain_interval=bootstrap_interval(differences),
+        paired=table,
+        binary=binary,
+        test="mid-p McNemar" if binary else "cluster sign-flip permutation",
+        p_value=_binary_p(paired) if binary else sign_flip_p(differences),
+        mcnemar_p=mcnemar_p,
+    )
+
+
+def _decide(figures: Figures, guards: tuple[Guard, ...], policy: Policy) -> tuple[Outcome, list[str]]:
+    """The first row of this table that applies; its sentences lead, the others' follow."""
+    failed = [g.why for g in guards if g.passed is False]
+    undecided = [g.why for g in guards if g.passed is None]
+    passed = [g.why for g in guards if g.passed]
+    leaked = [g.why for g in guards if g.margin is None and g.passed is False]
+    better, gain = _is_better(figures, policy), _gain_sentence(figures, policy)
+    if leaked:
+        return Outcome.REJECT, [*leaked, *(why for why in failed if why not in leaked), gain]
+    if figures.groups < policy.min_groups:
+        few = (
+            f"too few prompt groups in the holdout: {figures.groups}, the gate asks for {policy.min_groups} "
+            "(gate.min_groups); correct more answers, or raise gate.holdout_share"
+        )
+        return Outcome.INCONCLUSIVE, [few, *failed, gain]
+    if failed:
+        return Outcome.REJECT, [*failed, gain]
+    if not better:
+        return Outcome.REJECT, [gain, *undecided]
+    if undecided:
+        return Outcome.INCONCLUSIVE, [*undecided, gain]
+    return Outcome.PROMOTE, [gain, *passed]
+
+
+def _guards(champion: Side, candidate: Side, policy: Policy, leakage: Leakage) -> tuple[Guard, ...]:
+    guards = [guard_leakage(leakage)]
+    if champion.general:
+        guards.insert(0, guard_general(champion.general, candidate.general, policy.general_margin))
+    if policy.schema_required and (schema := guard_schema(champion.holdout, candidate.holdout)):
+        guards.append(schema)
+    return tuple(guards)
+
+
+def _missing(champion: Side, candidate: Side, policy: Policy) -> list[str]:
+    found = []
+    if policy.general_required and not (champion.general and candidate.general):
+        found.append("the base model has a general suite, but the evaluation holds no item of it")
+    items = (*champion.holdout, *candidate.holdout)
+    if policy.schema_required and any(i.schema_valid is None and i.error is None for i in items):
+        found.append("the workload has an answer schema, but the evaluation does not say which answers fit it")
+    return found
+
+
+def _is_better(figures: Figures, policy: Policy) -> bool:
+    return figures.gain > 0 and figures.gain >= policy.floor - 1e-9 and figures.p_value < policy.alpha
+
+
+def _gain_sentence(figures: Figures, policy: Policy) -> str:
+    low, high = (bound * 100 for bound in figures.gain_interval)
+    return (
+        f"{'better' if _is_better(figures, policy) else 'not shown to be better'} on the holdout: "
+        f"{figures.champion:.1%} -> {figures.candidate:.1%} over {figures.groups} prompt groups, "
+        f"gain {figures.gain * 100:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}), "
+        f"p = {figures.p_value:.2g} by {figures.test}; asked for: at least {policy.floor * 100:+.1f} points "
+        f"and p < {policy.alpha:g}"
+    )
+
+
+def _table(paired: list[GroupPair]) -> Paired:
+    return Paired(
+        both=sum(p.champion_right and p.candidate_right for p in paired),
+        only_champion=sum(p.champion_right and not p.candidate_right for p in paired),
+        only_candidate=sum(p.candidate_right and not p.champion_right for p in paired),
+        neither=sum(not p.champion_right and not p.candidate_right for p in paired),
+    )
+
+
+def _binary_p(paired: list[GroupPair]) -> float:
+    return mcnemar_mid_p(sum(p.difference < 0 for p in paired), sum(p.difference > 0 for p in paired))
