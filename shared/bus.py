@@ -8,7 +8,7 @@ Promises, checked by one contract suite on each implementation:
 * a record too large for the bus raises Unusable and writes nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -71,6 +71,10 @@ class Bus(Protocol):
         starting_at: asked whenever partitions are assigned to this member. What it names is read from there, the rest
         from the group's last commit. An offset beyond the log's end means another log: it is read from its beginning.
         """
+        ...
+
+    def history(self, topic: str) -> Iterator[Record]:
+        """Every record still kept, up to the end as it is now; no group, no commit; raises Unavailable."""
         ...
 
     def ensure_topics(self) -> None:

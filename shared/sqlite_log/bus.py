@@ -8,7 +8,7 @@ kill -9). A member that is stopped but alive keeps its topics. Records older tha
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -70,6 +70,22 @@ class SqliteBus:
         self, group: str, topics: Sequence[str], starting_at: Callable[[], Mapping[Position, int]] | None = None
     ) -> "SqliteConsumer":
         return SqliteConsumer(self._path, group, topics, starting_at)
+
+    def history(self, topic: str) -> Iterator[Record]:
+        connection = connect(self._path, SCHEMA)
+        try:
+            with errors_told(self._path):
+                query = "SELECT id, partition, next_offset FROM partitions WHERE topic = ?"
+                for partition_id, number, end in connection.execute(query, (topic,)).fetchall():
+                    base = partition_id * SPAN
+                    rows = connection.execute(
+                        "SELECT position, key, value FROM records WHERE position >= ? AND position < ?",
+                        (base, base + end),
+                    )
+                    for position, key, value in rows:
+                        yield Record(topic, number, position - base, key, value)
+        finally:
+            connection.close()
 
     def ensure_topics(self) -> None:
         wanted = [(topic.name, number) for topic in TOPICS for number in range(topic.partitions)]
