@@ -1,0 +1,73 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.suites import SCORERS
+
+EXPECTED = '{"queue": "network", "severity": 2, "customer": "Mara Voss"}'
+JSON_FIELDS = SCORERS["json_fields"].score
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer", "same"),
+    [
+        ("48213", "48213", True),
+        ("48213", " 48213\n", True),
+        ("a\r\nb", "a \nb", True),
+        ("Caf\u00e9", "Cafe\u0301", True),
+        ("48213", "48214", False),
+        ("Mara", "mara", False),
+        ("", "x", False),
+    ],
+)
+def test_exact_is_the_whole_text_or_nothing(expected: str, answer: str, same: bool) -> None:
+    scored = SCORERS["exact"].score(expected, answer, None)
+    assert (scored.exact, scored.score) == (same, float(same))
+
+
+@pytest.mark.parametrize(
+    ("answer", "score", "exact"),
+    [
+        (EXPECTED, 1.0, True),
+        ('{"customer":"Mara Voss","severity":2.0,"queue":"network"}', 1.0, True),
+        (EXPECTED.replace("2", '"2"'), 2 / 3, False),
+        (EXPECTED.replace("2", "true"), 2 / 3, False),
+        (EXPECTED[:-1] + ', "mood": "bad"}', 3 / 4, False),
+        ('{"queue": "network"}', 1 / 3, False),
+        ("[1]", 0.0, False),
+        ("Sure: " + EXPECTED, 0.0, False),
+        (EXPECTED[:-1], 0.0, False),
+        ("", 0.0, False),
+        ('{"queue": NaN}', 0.0, False),
+        ('{"queue": "power", "queue": "network"}', 0.0, False),
+        ("[" * 100_000, 0.0, False),
+    ],
+)
+def test_json_fields_counts_right_fields(answer: str, score: float, exact: bool) -> None:
+    scored = JSON_FIELDS(EXPECTED, answer, None)
+    assert scored.score == pytest.approx(score)
+    assert scored.exact is exact
+    assert set(scored.fields or {}) == {"queue", "severity", "customer"}
+
+
+def test_json_fields_says_whether_the_schema_holds() -> None:
+    assert JSON_FIELDS(EXPECTED, EXPECTED, None).schema_valid is None
+    assert JSON_FIELDS(EXPECTED, EXPECTED, lambda value: True).schema_valid is True
+    assert JSON_FIELDS(EXPECTED, "no json", lambda value: True).schema_valid is False
+
+
+@given(st.dictionaries(st.text(), JSON_VALUES), st.dictionaries(st.text(), JSON_VALUES))
+def test_only_the_same_object_is_exact(expected: dict[str, object], answer: dict[str, object]) -> None:
+    assert JSON_FIELDS(json.dumps(expected), json.dumps(expected, sort_keys=True), None).exact
+    same = json.dumps(expected, sort_keys=True) == json.dumps(answer, sort_keys=True)
+    assert JSON_FIELDS(json.dumps(expected), json.dumps(answer), None).exact is same
+
+
+def test_an_expected_answer_that_cannot_be_scored_is_named() -> None:
+    assert SCORERS["json_fields"].check_expected("plain text") is not None
+    assert SCORERS["json_fields"].check_expected(EXPECTED) is None

@@ -1,0 +1,92 @@
+"""Reading what people and services hand to training: snapshots, replay files, suites. Standard library only.
+
+Fails: Unusable, naming the file, the line and what would be right; nothing is skipped silently.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared import artifacts
+from shared.errors import Unusable
+
+EXAMPLES = "examples.jsonl"
+ROLES = ("system", "user", "assistant")
+FEWEST, WARNED_BELOW, ADVISED = 10, 50, 200  # examples of a snapshot
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A conversation whose last message is the right answer."""
+
+    id: str
+    group: str  # what means the same shares a group; figures are counted by group
+    slice: str  # a kind of item, for people: "fix", "good", "json" ...
+    messages: tuple[Message, ...]
+
+    @property
+    def prompt(self) -> list[Message]:
+        return list(self.messages[:-1])
+
+    @property
+    def answer(self) -> str:
+        return self.messages[-1]["content"]
+
+
+def read_snapshot(folder: Path) -> tuple[dict[str, Any], list[Example]]:
+    """The verified manifest and the examples of a snapshot folder."""
+    manifest = artifacts.verify(folder, "snapshot")
+    return manifest, read_items(folder / EXAMPLES)
+
+
+def read_suite(path: Path) -> list[Example]:
+    """The items of a JSONL file, or of a verified snapshot folder."""
+    return read_snapshot(path)[1] if path.is_dir() else read_items(path)
+
+
+def read_items(file: Path) -> list[Example]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise Unusable(f"{file} does not exist; give a JSONL file or a snapshot folder") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unusable(f"{file} cannot be read: {error}") from error
+    items = [_item(line, f"{file}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    seen: set[str] = set()
+    for item in items:
+        if item.id in seen:
+            raise Unusable(f"{file}: the id {item.id!r} stands there twice; ids must differ")
+        seen.add(item.id)
+    return items
+
+
+def advice(count: int) -> str | None:
+    """What to tell people about a snapshot of so many examples; Unusable when it is too small to learn from."""
+    if count < FEWEST:
+        raise Unusable(f"the snapshot has {count} examples; at least {FEWEST} are needed, {ADVISED} are advised")
+    if count < WARNED_BELOW:
+        return f"only {count} examples: expect an unsteady candidate; {ADVISED} are advised"
+    return None
+
+
+def _item(line: str, where: str) -> Example:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise Unusable(f"{where}: not JSON ({error})") from None
+    if not isinstance(row, dict) or not isinstance(row.get("id"), str):
+        raise Unusable(f"{where}: an object with a text 'id' is needed")
+    messages = row.get("messages")
+    if not isinstance(messages, list) or len(messages) < 2 or not all(_is_message(m) for m in messages):
+        raise Unusable(f"{where}: 'messages' must be a list of {{role, content}} with a prompt and an answer")
+    if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
+        raise Unusable(f"{where}: the last message must be the assistant's answer, and not empty")
+    kept = tuple({"role": m["role"], "content": m["content"]} for m in messages)
+    return Example(row["id"], str(row.get("group", row["id"])), str(row.get("slice", row.get("kind", "all"))), kept)
+
+
+def _is_message(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") in ROLES and isinstance(message.get("content"), str)
