@@ -1,0 +1,20 @@
+"""Metrics of the scheduler: a closed list."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+JOBS = Counter("ratchet_scheduler_jobs_total", "Jobs that came into a state", ["kind", "state"])
+JOB_SECONDS = Histogram(
+    "ratchet_scheduler_job_seconds",
+    "Time from the last start to the end of a job that was done",
+    ["kind"],
+    buckets=(1, 5, 15, 30, 60, 120, 300, 900, 3600, 4 * 3600, 24 * 3600),
+)
+RETRIES = Counter("ratchet_scheduler_retries_total", "Attempts that ended badly and are made again", ["kind", "cause"])
+LOST_LEASES = Counter("ratchet_scheduler_lost_leases_total", "Jobs this process found in another worker's hands")
+RUNNING_JOBS = Gauge("ratchet_scheduler_running_jobs", "Jobs this process runs now")
+QUEUED_JOBS = Gauge("ratchet_scheduler_queued_jobs", "Jobs waiting in the table")
+NEW_EXAMPLES = Gauge(
+    "ratchet_scheduler_new_examples", "Examples since the last training of the workload's preset", ["workload"]
+)
+TRIGGERS = Counter("ratchet_scheduler_triggers_total", "Trainings asked for, by what asked", ["trigger"])
+ALERTS = Counter("ratchet_scheduler_alerts_total", "Alerts received", ["outcome"])
