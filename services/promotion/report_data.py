@@ -21,12 +21,13 @@ class Policy(TypedDict):
 
 
 class SideScores(TypedDict):
-    """One version on the holdout; means over items, the interval that of `exact` (or of the score that decides)."""
+    """One version on the holdout; means over items, but `score` and its `interval`: means over prompt groups."""
 
     exact: float | None
     fields: float | None  # mean share of fields that are right; None without an answer schema
     schema_valid: float | None
-    interval: Interval | None
+    interval: Interval | None  # of `score`; of `exact` where no score is given
+    score: NotRequired[float | None]  # what the verdict compares, by the workload's scorer
 
 
 class FieldScores(TypedDict):
@@ -56,6 +57,7 @@ class Holdout(TypedDict):
     gain_interval: Interval | None
     test: str  # "mid-p McNemar", "cluster sign-flip permutation"
     p_value: float | None
+    mcnemar_p: NotRequired[float | None]  # of `paired`, whichever test decided
 
 
 class Guard(TypedDict):
