@@ -54,10 +54,12 @@ class KafkaBus:
         api_version: tuple[int, ...] | None = None,
         replication: int = -1,
         delivery_timeout_seconds: float = 30.0,
+        session_timeout_seconds: float = 10.0,
     ) -> None:
         """api_version: None asks the broker. replication: of new topics; -1 is the broker's default."""
         self._servers, self._replication = list(servers), replication
         self._delivery_timeout_seconds = delivery_timeout_seconds
+        self._session_timeout_seconds = session_timeout_seconds
         self._common: dict[str, Any] = {
             "bootstrap_servers": self._servers,
             "api_version": api_version,
@@ -69,20 +71,18 @@ class KafkaBus:
 
     @classmethod
     def open(cls, url: str) -> "KafkaBus":
-        """url: `kafka://host:port[,host:port][?api_version=2.1&replication=3&delivery_timeout_seconds=30]`."""
+        """url: `kafka://host:port[,host:port][?option=value&...]`, the options being those of the constructor."""
         parts = urlsplit(url)
-        options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        try:
-            version = options.pop("api_version", None)
-            replication = int(options.pop("replication", -1))
-            seconds = float(options.pop("delivery_timeout_seconds", 30.0))
-            api_version = tuple(int(part) for part in version.split(".")) if version else None
-        except ValueError as error:
-            raise BadConfig(f"bus {url!r}: {error}") from None
         servers = [server for server in parts.netloc.split(",") if server]
-        if options or not servers or not all(_is_address(server) for server in servers):
-            raise BadConfig(f"bus {url!r}: it should look like kafka://host:9092,host:9092?api_version=2.1")
-        return cls(servers, api_version=api_version, replication=replication, delivery_timeout_seconds=seconds)
+        given = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        try:
+            options = {name: _OPTIONS[name](text) for name, text in given.items()}
+        except (KeyError, ValueError):
+            servers = []
+        if not servers or not all(_is_address(server) for server in servers):
+            known = ", ".join(_OPTIONS)
+            raise BadConfig(f"bus {url!r}: it should look like kafka://host:9092?api_version=2.1; options: {known}")
+        return cls(servers, **options)
 
     def publish(self, records: Sequence[Outgoing]) -> None:
         refuse_unusable(records)
@@ -92,7 +92,12 @@ class KafkaBus:
     def consumer(
         self, group: str, topics: Sequence[str], starting_at: Callable[[], Mapping[Position, int]] | None = None
     ) -> "KafkaGroupMember":
-        return KafkaGroupMember(self._common, group, topics, starting_at)
+        membership = {
+            "group_id": group,
+            "session_timeout_ms": int(self._session_timeout_seconds * 1000),
+            "heartbeat_interval_ms": int(self._session_timeout_seconds * 1000 / 3),
+        }
+        return KafkaGroupMember(self._common | membership, topics, starting_at)
 
     def history(self, topic: str) -> Iterator[Record]:
         with _told_as_unavailable("reading"):
@@ -178,12 +183,11 @@ class KafkaGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(
         self,
-        common: Mapping[str, Any],
-        group: str,
+        settings: Mapping[str, Any],
         topics: Sequence[str],
         starting_at: Callable[[], Mapping[Position, int]] | None,
     ) -> None:
-        self._common, self._group, self._topics, self._starting_at = common, group, list(topics), starting_at
+        self._settings, self._topics, self._starting_at = settings, list(topics), starting_at
         self._consumer: KafkaConsumer | None = None
         self._newly_assigned = threading.Event()
         self._committed: dict[TopicPartition, int] = {}
@@ -238,11 +242,9 @@ class KafkaGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
     def _joined(self) -> KafkaConsumer:
         if self._consumer is None:
             consumer = KafkaConsumer(
-                **self._common,
-                group_id=self._group,
+                **self._settings,
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
-                session_timeout_ms=10_000,
                 max_partition_fetch_bytes=MAX_RECORD_BYTES + ROOM_BYTES,
                 fetch_max_wait_ms=200,
                 allow_auto_create_topics=False,
@@ -332,6 +334,18 @@ def _let_go(producer: KafkaProducer) -> None:
         producer.close(timeout=2)
     except KafkaError:
         producer._sender.force_close()
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+_OPTIONS: dict[str, Callable[[str], Any]] = {
+    "api_version": _version,
+    "replication": int,
+    "delivery_timeout_seconds": float,
+    "session_timeout_seconds": float,
+}
 
 
 def _is_address(server: str) -> bool:
