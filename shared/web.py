@@ -1,7 +1,8 @@
 """What every HTTP service has in common: health, readiness, metrics, errors in words, and a clean stop.
 
 `/healthz` 200 while the process lives; `/readyz` 200 when `ready` has no objection, else 503 with the objections;
-`/metrics` in Prometheus' text format. Unusable -> 422, Unavailable -> 503 with Retry-After, body {"detail": sentence}.
+`/metrics` in Prometheus' text format. Unusable -> 422, Unavailable -> 503 with Retry-After, a request of the wrong
+shape -> 422; body {"detail": sentence}.
 """
 
 import logging
@@ -13,6 +14,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -43,6 +45,12 @@ def create_app(service: str, *, ready: Callable[[], list[str]], lifespan: Any = 
     @app.exception_handler(Unusable)
     def unusable(_request: Request, error: Unusable) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, status_code=422)
+
+    @app.exception_handler(RequestValidationError)
+    def misshapen(_request: Request, error: RequestValidationError) -> JSONResponse:
+        # Without the input that FastAPI would send back: it may be huge, and it may be private.
+        lines = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()[:10]]
+        return JSONResponse({"detail": "; ".join(line[:300] for line in lines)}, status_code=422)
 
     @app.exception_handler(Unavailable)
     def unavailable(_request: Request, error: Unavailable) -> JSONResponse:

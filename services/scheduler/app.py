@@ -21,6 +21,7 @@ from services.scheduler.settings import SchedulerSettings
 from services.scheduler.snapshots import take_training_snapshot
 from services.scheduler.ticks import Ticker
 from services.scheduler.workshop import Workshop
+from shared.body_limit import BodyLimit
 from shared.bus import open_bus
 from shared.calls import Caller
 from shared.db import create_tables, open_database
@@ -76,6 +77,7 @@ def build_app(shared: SharedSettings, own: SchedulerSettings) -> FastAPI:
         return [f"{name} does not run" for name, part in parts.items() if not part.is_alive()]
 
     app = create_app(SERVICE, ready=objections, lifespan=lifespan)
+    app.add_middleware(BodyLimit, max_bytes=own.max_body_bytes, setting="RATCHET_SCHEDULER_MAX_BODY_BYTES")
     app.include_router(routes.router(intake, ticker, ticker.wake))
     return app
 
