@@ -127,7 +127,7 @@ function open(item, content = null) {
   byId("undo").disabled = !state.steps.length;
   if (item.state === "done") notice.say("This item has a verdict already. Sending another one replaces it.");
   else if (draft && !content) notice.say("Your unsent draft of this item is back.");
-  notice.speak(`Next item. Picked because: ${byId("signal").textContent}.`);
+  notice.speak(`Next item. Why this one: ${byId("signal").textContent}.`);
 }
 
 function keepDraft() {

@@ -69,7 +69,7 @@ export function objection() {
   if (text.trimEnd() === item.answer.trimEnd()) return "The text is still the model's answer. Change it, or choose good.";
   if (schema && text !== misfitAccepted && problemsOf(text, schema).length) {
     misfitAccepted = text;
-    return "Your text does not have the form this workload asks for (see below it). Submit again to send it all the same.";
+    return "Your text does not have the form this workload asks for (see below it). Submit again to let the server decide.";
   }
   return "";
 }

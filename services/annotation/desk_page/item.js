@@ -5,22 +5,12 @@ import { contentOf, element, show } from "./text.js";
 const byId = (id) => document.getElementById(id);
 const LONG_SYSTEM_PROMPT = 400; // characters; beyond it the prompt starts folded
 
-// A signal the page does not know is shown as it came.
-const SIGNALS = {
-  random: "drawn at random",
-  audit: "drawn at random",
-  random_audit: "drawn at random",
-  negative_feedback: "a user was not content",
-  schema_invalid: "the answer's form is wrong",
-  low_confidence: "the model was unsure",
-};
-
 let systemOpen = null; // as the person left it, from item to item
 
 export function showItem(item) {
   byId("empty").hidden = true;
   byId("item").hidden = false;
-  byId("signal").textContent = SIGNALS[item.signal] ?? item.signal ?? "";
+  byId("signal").textContent = item.signal ?? "";
   byId("facts").replaceChildren(...facts(item));
   byId("messages").replaceChildren(...(item.messages ?? []).map(message));
   showFeedback(item.feedback ?? []);

@@ -1,13 +1,13 @@
 """The desk's calls without the rest of annotation: a FastAPI app over a dictionary, for looking at the page alone."""
 
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
-PAGE = Path(__file__).parents[3] / "services" / "annotation" / "desk_page"
+from tests.services.annotation.desk_page.screen import PAGE
+
 REASONS = [
     {"value": "format", "label": "format"},
     {"value": "tone", "label": "tone"},
