@@ -88,7 +88,7 @@ def guard_plot(difference: Any, bound: Any, margin: Any, label: str, *, higher_i
     if limit is not None:
         drawn.append(_whisker(axis, min(limit, value), max(limit, value), y=17, cap=6))
     drawn.append(_dot(axis, value, 17, 6))
-    return _svg(drawn, height=34, label=label, kind="guard")
+    return _svg(drawn, height=34, label=label, kind="limits")
 
 
 def loss_curve(losses: Any, dev_losses: Any, label: str) -> Markup:

@@ -6,6 +6,7 @@ no script and loads nothing. Captured text is escaped; characters that hide are 
 
 import shlex
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,20 @@ def change(value: Any, unit: str) -> str:
     return sign + measure(abs(known), unit)
 
 
+def amount(value: Any, unit: str) -> str:
+    """A guard's margin in the guard's unit: a size, without a sign."""
+    return change(value, unit).lstrip("+")
+
+
+def moment(time: Any) -> str:
+    """RFC 3339 as people write it, in UTC; what is not a time is shown as it came."""
+    try:
+        read = datetime.fromisoformat(str(time))
+    except ValueError:
+        return str(time)
+    return f"{read.astimezone(UTC):%d %B %Y, %H:%M} UTC" if read.tzinfo else str(time)
+
+
 def place(uri: Any) -> str:
     """Where an artifact is, seen from the data folder: a report travels, its machine does not."""
     if not uri:
@@ -183,7 +198,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (percent, points, number, p_value, duration, measure, change, place, captured, difference)
+    filters = (percent, points, number, p_value, duration, measure, change, amount, moment, place, captured, difference)
     environment.filters.update({made.__name__: made for made in filters})
     drawings = (plots.share_bar, plots.gain_plot, plots.guard_plot, plots.loss_curve)
     environment.globals.update({made.__name__: made for made in drawings})
