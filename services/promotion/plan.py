@@ -3,6 +3,7 @@
 A plan names champions only, so what was rejected, is being measured or has no verdict cannot be in it.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,3 +33,9 @@ def plan_of(champions: Mapping[str, Serving]) -> dict[str, Any]:
 def canonical(workloads: Mapping[str, Any]) -> str:
     """One text for one plan: two plans are the same when these are."""
     return json.dumps(workloads, sort_keys=True, separators=(",", ":"))
+
+
+def etag_of(plan_version: int, workloads: Mapping[str, Any]) -> str:
+    """Of the content too, so a plan of a registry that began anew is not taken for the old one of that number."""
+    digest = hashlib.sha256(canonical(workloads).encode()).hexdigest()[:16]
+    return f'"plan-{plan_version}-{digest}"'

@@ -84,7 +84,7 @@ def _tango_by_inversion(gained: int, lost: int, n: int, confidence: float) -> fl
             negative_likelihood, bounds=(low, high), args=(delta,), method="bounded", options={"xatol": 1e-12}
         )
         variance = n * (2 * found.x + delta - delta**2)
-        return (gained - lost - n * delta) / math.sqrt(max(variance, 1e-12)) - z
+        return float((gained - lost - n * delta) / math.sqrt(max(variance, 1e-12)) - z)
 
     return float(optimize.brentq(statistic, -0.999, (gained - lost) / n - 1e-6))
 

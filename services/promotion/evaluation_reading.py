@@ -1,0 +1,124 @@
+"""An evaluation's sealed folder, as the gate and the report need it; a snapshot's ids, for the search for leaks.
+
+Fails: ArtifactInvalid when a folder does not verify, Unusable naming file and line when its content is not what an
+evaluation holds. Numbers are passed on as they are, NaN included: judging them is the gate's part.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from services.promotion.guards import Leakage
+from services.promotion.measurement import Item, Side
+from shared.artifacts import path_of, verify
+from shared.errors import Unusable
+
+T = TypeVar("T")
+HOLDOUT, GENERAL = "holdout", "general"
+_ITEMS, _EXAMPLES = "items.jsonl", "examples.jsonl"
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One answered item of one version; see docs/interfaces.md."""
+
+    version: str
+    suite: str
+    item: str
+    group: str
+    exact: bool
+    score: float | None = None
+    slice: str | None = None
+    fields: dict[str, bool] | None = None
+    schema_valid: bool | None = None
+    messages: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    expected: str = ""
+    answer: str | None = None
+    error: str | None = None
+
+
+class _Example(msgspec.Struct, frozen=True):
+    id: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    uri: str
+    manifest: Mapping[str, Any]
+    lines: Mapping[tuple[str, str], Sequence[Line]] = field(repr=False)  # by version and suite
+
+    def side(self, version: str) -> Side:
+        harness = self.manifest.get("harness_sha256")
+        return Side(
+            version=version,
+            harness_sha256=harness if isinstance(harness, str) else "",
+            holdout=tuple(_item(line) for line in self.of(version, HOLDOUT)),
+            general=tuple(_item(line) for line in self.of(version, GENERAL)),
+        )
+
+    def of(self, version: str, suite: str) -> Sequence[Line]:
+        return self.lines.get((version, suite), ())
+
+
+def read_evaluation(uri: str) -> Evaluation:
+    folder = path_of(uri)
+    manifest = verify(folder, "evaluation")
+    lines: dict[tuple[str, str], list[Line]] = {}
+    for line in _read_lines(folder / _ITEMS, Line):
+        lines.setdefault((line.version, line.suite), []).append(line)
+    return Evaluation(uri, manifest, lines)
+
+
+def strangers(evaluation: Evaluation, version: str, holdout_uri: str) -> str | None:
+    """Why these are not the items of the holdout that was ordered, in words; None when they are."""
+    ordered = {example.id for example in _read_lines(_snapshot(holdout_uri) / _EXAMPLES, _Example)}
+    answered = {line.item for line in evaluation.of(version, HOLDOUT)}
+    if ordered == answered:
+        return None
+    return (
+        f"{version} was not measured on the holdout that was ordered: {len(ordered - answered)} of its items are "
+        f"missing and {len(answered - ordered)} do not belong to it"
+    )
+
+
+def find_leakage(evaluation: Evaluation, champion: str, candidate: str, snapshot_uri: str) -> Leakage:
+    """What of the holdout stands in a training snapshot: whole prompt groups, and examples."""
+    examples = _read_lines(_snapshot(snapshot_uri) / _EXAMPLES, _Example)
+    held = [*evaluation.of(champion, HOLDOUT), *evaluation.of(candidate, HOLDOUT)]
+    return Leakage(
+        groups=frozenset({e.group for e in examples} & {line.group for line in held}),
+        examples=frozenset({e.id for e in examples} & {line.item for line in held}),
+    )
+
+
+def _snapshot(uri: str) -> Path:
+    folder = path_of(uri)
+    verify(folder, "snapshot")
+    return folder
+
+
+def _read_lines(file: Path, shape: type[T]) -> list[T]:
+    found: list[T] = []
+    try:
+        with file.open(encoding="utf-8") as stream:
+            for number, text in enumerate(stream, start=1):
+                found.append(_line(file, number, text, shape))
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unusable(f"{file} cannot be read: {error}") from error
+    return found
+
+
+def _line(file: Path, number: int, text: str, shape: type[T]) -> T:
+    try:
+        # The standard library's parser, since it reads the NaN that a broken scorer writes: it shall be named as one.
+        return msgspec.convert(json.loads(text), shape)
+    except (ValueError, RecursionError) as error:
+        raise Unusable(f"{file}, line {number}: {error}") from error
+
+
+def _item(line: Line) -> Item:
+    return Item(line.item, line.group, line.score, line.exact, line.schema_valid, line.error)

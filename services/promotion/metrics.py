@@ -1,0 +1,15 @@
+"""Metrics of promotion."""
+
+from prometheus_client import Counter, Gauge
+
+VERDICTS = Counter("ratchet_promotion_verdicts_total", "Verdicts of the gate", ["workload", "verdict"])
+PLAN_VERSION = Gauge("ratchet_promotion_plan_version", "Number of the serving plan")
+WORK = Gauge("ratchet_promotion_candidates_waiting", "Candidates on their way to a verdict", ["state"])
+WORK_RETRIES = Counter("ratchet_promotion_work_retries_total", "Steps of a candidate put off, since a part was away")
+REPLICAS = Gauge("ratchet_promotion_replicas", "Model servers that should serve a plan")
+REPLICAS_REACHABLE = Gauge("ratchet_promotion_replicas_reachable", "Those of them that answered the last time")
+ADAPTER_LOADS = Counter("ratchet_promotion_adapter_loads_total", "Adapters loaded on a model server", ["outcome"])
+ADAPTER_UNLOADS = Counter("ratchet_promotion_adapter_unloads_total", "Adapters taken off a model server")
+RECONCILE_ERRORS = Counter(
+    "ratchet_promotion_reconcile_errors_total", "Times a model server could not be brought to what the plan needs"
+)
