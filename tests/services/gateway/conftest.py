@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,6 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from shared.bus import Outgoing
 from shared.events import AnswerServed, Event, FeedbackGiven, decode
 from shared.processes import free_ports
 from shared.sqlite_log import SqliteBus
@@ -84,10 +84,21 @@ class GatewayProcess:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(10)
 
-    def stop(self) -> int:
+    def terminate(self) -> None:
         assert self._process is not None
         self._process.terminate()
+
+    def ended(self) -> int:
+        """The exit status, once it has stopped."""
+        assert self._process is not None
         return self._process.wait(20)
+
+    def listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+        except ConnectionRefusedError:
+            return False
+        return True
 
     def close(self) -> None:
         self.client.close()
@@ -135,10 +146,6 @@ class GatewayProcess:
             return self.client.get("/healthz").status_code == 200
         except httpx.HTTPError:
             return False
-
-
-def outgoing(value: bytes) -> Outgoing:
-    return Outgoing("ratchet.answers", "k", value)
 
 
 @pytest.fixture(scope="module")
