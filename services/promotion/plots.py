@@ -5,14 +5,13 @@ class. Which side is which is told by pattern and shape as well as by hue. What 
 the caller prints "no figure" beside an empty drawing, never a bar of length 0.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup, escape
 
-Interval = Sequence[float]
+LARGEST = 1e9  # beyond it an axis would run out of digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,8 @@ class Axis:
 
 
 def finite(value: Any) -> float | None:
-    """The number, or None for what is none: None, NaN, infinity, text."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """The number, or None for what is none: None, NaN, infinity, text, or larger than anything a report measures."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         return None
     return float(value)
 

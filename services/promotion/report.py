@@ -56,6 +56,7 @@ def render_report(report: Report | Mapping[str, Any]) -> str:
             meaning=meaning,
             better=data["examples_better"][:MOST_CHANGES],
             worse=data["examples_worse"][:MOST_CHANGES],
+            most_changes=MOST_CHANGES,
             commands=_commands(data),
         )
     )

@@ -286,7 +286,7 @@ def test_long_texts_and_long_lists_are_cut_and_say_so() -> None:
     html = render_report(changed(examples_better=long))
     assert html.count("<details") == 13
     assert "characters more" in html
-    assert "More of them are in report.json" in html
+    assert "At most 12 of each kind are shown" in html
     assert len(html) < 600_000
 
 
