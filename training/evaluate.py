@@ -21,7 +21,15 @@ from shared import artifacts
 from shared.errors import Unusable
 from training.examples import EXAMPLES, Example, read_suite
 from training.exits import exit_status
-from training.model import adapter_sha256, find_adapter, load_adapters, load_base, load_tokenizer, public_name
+from training.model import (
+    adapter_sha256,
+    find_adapter,
+    load_adapters,
+    load_base,
+    load_tokenizer,
+    public_name,
+    resolve_file,
+)
 from training.progress import MetricLines, bar
 from training.suites import SCORERS, SchemaCheck
 from training.suites.score import Score
@@ -220,7 +228,7 @@ def _suite(text: str) -> Suite:
         raise Unusable(f"--suite {text}: give NAME=FILE_OR_FOLDER[:scorer]")
     if scorer not in SCORERS:
         raise Unusable(f"--suite {text}: there is no scorer {scorer!r}; known: {', '.join(SCORERS)}")
-    path = Path(path_text)
+    path = resolve_file(path_text)
     items = read_suite(path)
     if not items:
         raise Unusable(f"--suite {name}: {path} holds no items")

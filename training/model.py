@@ -24,6 +24,14 @@ def resolve_base(name: str) -> str:
     return name
 
 
+def resolve_file(name: str) -> Path:
+    """A file by its path, or of a builtin base by the base's name: `builtin:tiny/general_suite.jsonl`."""
+    base, slash, rest = name.partition("/")
+    if base.startswith("builtin:") and slash:
+        return Path(resolve_base(base)) / rest
+    return Path(name)
+
+
 def public_name(name: str) -> str:
     """The base's name as it may stand in an artifact that travels: never a path of this machine."""
     return Path(name).name if Path(name).is_dir() else name

@@ -25,7 +25,15 @@ from shared import artifacts
 from shared.errors import ArtifactInvalid, Unavailable, Unusable
 from training.examples import ADVISED, EXAMPLES, WARNED_BELOW, Example, advice, read_items, read_snapshot
 from training.exits import exit_status
-from training.model import adapter_sha256, add_adapter, load_base, load_tokenizer, public_name, save_adapter
+from training.model import (
+    adapter_sha256,
+    add_adapter,
+    load_base,
+    load_tokenizer,
+    public_name,
+    resolve_file,
+    save_adapter,
+)
 from training.preset import Preset, read_preset
 from training.progress import MetricLines, bar
 
@@ -43,6 +51,7 @@ def run(options: argparse.Namespace) -> None:
     snapshot, examples = read_snapshot(options.snapshot)
     if sentence := advice(len(examples)):
         _tell(sentence)
+    options.replay = resolve_file(options.replay) if options.replay else None
     replay = _replay(options.replay, preset)
     plan = _plan(options, preset, snapshot)
     if _is_done(options.out, plan):
@@ -244,7 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--base", required=True, help="builtin:tiny, a hub name or a local folder")
     parser.add_argument("--preset", default="default", help="default, careful, careless or a .toml file")
     parser.add_argument("--out", type=Path, required=True, help="the run folder to write")
-    parser.add_argument("--replay", type=Path, help="JSONL of general items, against forgetting")
+    parser.add_argument("--replay", help="JSONL of general items, against forgetting; a file, or builtin:tiny/FILE")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of OUT.work")
     parser.add_argument(
