@@ -5,6 +5,7 @@ then renamed. A crash at any point leaves a temporary folder that nobody reads. 
 does not verify does not exist (ArtifactInvalid). Standard library only: training runs on bare machines.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -12,29 +13,34 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from shared.errors import ArtifactInvalid
+from shared.errors import ArtifactInvalid, Unavailable
 
 MANIFEST = "manifest.json"
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
 def writing(final: Path, kind: str, facts: dict[str, Any]) -> Iterator[Path]:
     """A temporary folder to fill; on a clean exit it becomes `final` with a manifest, on an error it is removed.
 
+    A full disk is Unavailable.
     facts: JSON-serialisable; may be filled inside the block, it is read when the block ends.
     Twice: a valid folder that is already there is kept and the new one is dropped; an invalid one is replaced.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
     draft = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}.partial"
-    draft.mkdir()
     try:
+        draft.mkdir(parents=True)
         yield draft
         _seal(draft, kind, facts)
         _publish(draft, final)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise Unavailable(f"{final} cannot be written: {error}; free some space and try again") from error
+        raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -60,10 +66,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise ArtifactInvalid(f"{folder} has no {MANIFEST}: it was never finished") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ArtifactInvalid(f"{path} cannot be read: {error}") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict) or "kind" not in manifest:
         raise ArtifactInvalid(f"{path} is not a manifest: it needs 'kind' and 'files'")
+    for name, entry in manifest["files"].items():
+        inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
+        if not (inside and isinstance(entry, dict) and {"bytes", "sha256"} <= entry.keys()):
+            raise ArtifactInvalid(
+                f"{path} is not a manifest: its entry for {name!r} is not that of a file in the folder"
+            )
     return manifest
 
 
@@ -117,7 +129,11 @@ def _publish(draft: Path, final: Path) -> None:
         if is_valid(final):
             return
         shutil.rmtree(final)
-    draft.rename(final)
+    try:
+        draft.rename(final)
+    except OSError:
+        if not is_valid(final):  # valid: another process was first
+            raise
     _fsync(final.parent)
 
 

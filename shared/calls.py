@@ -1,6 +1,7 @@
 """Calls from one service to another: JSON over HTTP, errors as this project's own.
 
-A refused connection, a timeout or a 5xx is Unavailable; a 4xx is Unusable with the other side's sentence.
+A refused connection, a timeout or a 5xx is Unavailable; a 4xx (or a redirect, which is a wrong
+address) is Unusable with the other side's sentence.
 Callers that must not lose the call retry it: every call in the design's table is harmless when made twice.
 """
 
@@ -35,7 +36,7 @@ class Caller:
             raise Unavailable(f"{where}: {type(error).__name__}: {error}") from error
         if response.status_code >= 500 or response.status_code == 429:
             raise Unavailable(f"{where} answered {response.status_code}: {_sentence(response)}")
-        if response.status_code >= 400:
+        if response.status_code >= 300:
             raise Unusable(f"{where} answered {response.status_code}: {_sentence(response)}")
         try:
             return response.json() if "json" in response.headers.get("content-type", "") else response.text
@@ -49,6 +50,7 @@ def _sentence(response: httpx.Response) -> str:
     except ValueError:
         return response.text[:500]
     if isinstance(body, dict):
-        detail = body.get("detail") or (body.get("error") or {}).get("message")
+        error = body.get("error")
+        detail = body.get("detail") or (error.get("message") if isinstance(error, dict) else error)
         return str(detail or body)[:500]
     return str(body)[:500]

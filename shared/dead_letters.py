@@ -1,9 +1,15 @@
 """Dead letters: what could not be used, kept with the reason so that a person can look, mend and send it again."""
 
+import logging
+from collections.abc import Sequence
+
 import msgspec
 
 from shared import topics
-from shared.bus import Outgoing
+from shared.bus import Bus, Outgoing
+from shared.errors import Unusable
+
+log = logging.getLogger(__name__)
 
 VALUE_CHARACTERS = 500_000  # six bytes each at worst once escaped: a letter always fits the bus
 
@@ -35,3 +41,16 @@ def dead_letter(
         cut_bytes=len(text[VALUE_CHARACTERS:].encode()),
     )
     return Outgoing(topics.DEAD, key[:1000], msgspec.json.encode(letter))
+
+
+def publish_or_bury(bus: Bus, consumer: str, records: Sequence[Outgoing]) -> None:
+    """Publishes all of them; one that the bus can never take goes as a dead letter instead. Raises Unavailable."""
+    try:
+        bus.publish(records)
+    except Unusable:
+        for record in records:
+            try:
+                bus.publish([record])
+            except Unusable as error:
+                log.warning("a record for %s goes to the dead letters: %s", record.topic, error)
+                bus.publish([dead_letter(consumer, record.topic, record.key, record.value, str(error))])

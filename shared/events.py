@@ -195,14 +195,16 @@ def encode(event: Event, source: str, event_id: str | None = None) -> bytes:
 
 
 def decode(value: bytes) -> tuple[Envelope, Event]:
-    """The envelope and its event; Unusable when it is not JSON, not an envelope, of an unknown type or misshapen."""
+    """The envelope and its event; Unusable when it is not JSON, no CloudEvent, of an unknown type or misshapen."""
     try:
         envelope = _envelope_decoder.decode(value)
+        if not envelope.specversion.startswith("1."):
+            raise Unusable(f"CloudEvents {envelope.specversion!r} is not known here; it should be 1.0")
         decoder = _decoders.get(envelope.type)
         if decoder is None:
             raise Unusable(f"event type {envelope.type!r} is not known here; is this consumer older than its writer?")
         return envelope, decoder.decode(envelope.data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unusable(f"not a usable event: {error}") from error
 
 

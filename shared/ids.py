@@ -17,6 +17,11 @@ def uuid7() -> str:
     return str(uuid.UUID(int=value))
 
 
+def first_uuid7_at(unix_seconds: float) -> str:
+    """Sorts before every UUIDv7 made at this time or later, and after every one made before."""
+    return str(uuid.UUID(int=int(unix_seconds * 1000) << 80 | 0x7 << 76 | 0x2 << 62))
+
+
 def version_name(workload: str, adapter_sha256: str) -> str:
     """`support-triage@3f2a9c01d4e5b6a7`: the workload and the first 16 hex digits of the adapter's hash."""
     return f"{workload}@{adapter_sha256[:16]}"

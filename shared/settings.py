@@ -6,6 +6,7 @@ everything runs embedded in `./data`. README's table is compared with these clas
 
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -68,7 +69,7 @@ class SharedSettings(EnvironmentSettings):
 
     @property
     def bus(self) -> str:
-        return self.bus_url or f"sqlite:///{(self.data_dir / 'bus.db').resolve()}"
+        return self.bus_url or f"sqlite://{quote(str((self.data_dir / 'bus.db').resolve()))}"
 
     @property
     def artifacts(self) -> Path:

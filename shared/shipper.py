@@ -7,12 +7,12 @@ never take goes to `ratchet.dead` with the reason, and the rest goes on.
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from shared.bus import Bus, Outgoing
-from shared.dead_letters import dead_letter
-from shared.errors import Unavailable, Unusable
+from shared.bus import Bus
+from shared.dead_letters import publish_or_bury
+from shared.errors import Unavailable
 from shared.sqlite_log import SpoolDrain
 
 log = logging.getLogger(__name__)
@@ -81,21 +81,7 @@ class Shipper(threading.Thread):
         if not batch:
             drain.wait(IDLE_SECONDS)
             return
-        publish_or_bury(bus, [record for _, record in batch])
+        publish_or_bury(bus, "shipper", [record for _, record in batch])
         drain.delete_through(batch[-1][0])
         self.waiting = None
         self._on_shipped(len(batch))
-
-
-def publish_or_bury(bus: Bus, records: Sequence[Outgoing]) -> None:
-    """Publishes all of them, each that the bus can never take as a dead letter in its place."""
-    try:
-        bus.publish(records)
-    except Unusable:
-        for record in records:
-            try:
-                bus.publish([record])
-            except Unusable as error:
-                log.warning("a record for %s goes to the dead letters: %s", record.topic, error)
-                letter = dead_letter("shipper", record.topic, record.key, record.value, str(error))
-                bus.publish([letter])

@@ -6,20 +6,12 @@ import msgspec
 
 from shared import topics
 from shared.bus import open_bus
-from shared.ids import uuid7
 
 
 def read_dead_letters(bus_url: str) -> list[dict[str, Any]]:
-    """Every dead letter still kept, oldest first. A group of its own that never commits."""
+    """Every dead letter still kept, oldest first."""
     bus = open_bus(bus_url)
     try:
-        consumer = bus.consumer(f"cli-{uuid7()}", [topics.DEAD])
-        try:
-            letters: list[dict[str, Any]] = []
-            while records := consumer.poll(500, 1.0):
-                letters += [msgspec.json.decode(r.value, type=dict[str, Any]) for r in records]
-            return letters
-        finally:
-            consumer.close()
+        return [msgspec.json.decode(record.value, type=dict[str, Any]) for record in bus.history(topics.DEAD)]
     finally:
         bus.close()
