@@ -10,6 +10,7 @@ Fails: one item that cannot be answered gets an error and score 0, the others go
 import argparse
 import hashlib
 import json
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -67,7 +68,7 @@ def evaluate(options: argparse.Namespace) -> None:
     model = load_adapters(model, {handles[name]: folder for name, folder in adapters.items()})
     facts = dict(plan)
     with artifacts.writing(options.out, "evaluation", facts) as draft:
-        metrics_file = options.metrics or draft.with_name(draft.name + ".metrics")
+        metrics_file = options.metrics or Path(os.devnull)
         rows: list[dict[str, Any]] = []
         with (draft / "items.jsonl").open("w") as items, MetricLines(metrics_file) as metrics, bar() as progress:
             for version in versions:
@@ -91,8 +92,6 @@ def evaluate(options: argparse.Namespace) -> None:
                     ordered = [row for _, row in sorted(found, key=lambda pair: pair[0])]
                     items.writelines(json.dumps(row) + "\n" for row in ordered)
                     rows += ordered
-        if options.metrics is None:
-            metrics_file.unlink()
         facts["summary"] = summary(rows)
     for version, by_suite in facts["summary"].items():
         for name, figures in by_suite.items():

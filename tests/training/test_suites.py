@@ -9,7 +9,8 @@ from training.suites import SCORERS
 EXPECTED = '{"queue": "network", "severity": 2, "customer": "Mara Voss"}'
 JSON_FIELDS = SCORERS["json_fields"].score
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
 

@@ -1,7 +1,6 @@
-"""The kinds of messages in the tiny world: support tickets, orders, invoices, bookings, repairs, shipments."""
+"""The kinds of messages in the tiny world: support tickets, orders, invoices, bookings, repairs."""
 
 from training.tiny.words import (
-    CARRIERS,
     CITIES,
     ISSUES,
     PARTS,
@@ -39,17 +38,17 @@ TICKET = Domain(
             "It {issue}.", "Since this morning it {issue}.", "The thing {issue}.", "Again it {issue}.",
             "For two days now it {issue}.",
             "After the update it {issue}.", "Sometimes it {issue}.", "I see that it {issue}.",
-        ), closed=True),
+        )),
         "urgency": Field(one_of(URGENCIES), ("urgency", "priority"), (
             "This is {urgency}.", "For us it is {urgency}.", "I would call it {urgency}.", "Note: {urgency}.",
             "To be clear, {urgency}.",
             "How bad: {urgency}.", "My boss says {urgency}.", "It counts as {urgency}.",
-        ), closed=True),
+        )),
         "site": Field(one_of(CITIES), ("site", "city", "office"), (
             "We are in {site}.", "I work in {site}.", "Our office is in {site}.", "Site: {site}.",
             "It stands in {site}.",
             "Greetings from {site}.", "The room is in {site}.",
-        ), closed=True),
+        )),
         "ticket": Field(digits(1000, 99999), ("ticket", "case number", "case"), (
             "Ticket {ticket}.", "The case number is {ticket}.", "See also ticket {ticket}.",
             "Case {ticket} is still open.",
@@ -89,7 +88,7 @@ ORDER = Domain(
         "product": Field(one_of(PRODUCTS), ("product", "item", "goods"), (
             "They want {product}.", "Item: {product}.", "The goods are {product}.", "It is an order for {product}.",
             "Please pack {product}.",
-        ), closed=True),
+        )),
         "quantity": Field(digits(2, 400), ("quantity", "count"), (
             "Quantity {quantity}.", "They need {quantity} pieces.", "Count: {quantity}.", "{quantity} units in all.",
         ), number=True),
@@ -102,7 +101,7 @@ ORDER = Domain(
         )),
         "city": Field(one_of(CITIES), ("city", "place"), (
             "Send it to {city}.", "The address is in {city}.", "Ship to {city}.", "They live in {city}.",
-        ), closed=True),
+        )),
     },
     joined(
         "{customer} ordered {quantity} {product}.", "{customer} from {city} wants {product}.",
@@ -160,7 +159,7 @@ BOOKING = Domain(
         )),
         "city": Field(one_of(CITIES), ("city", "place", "town"), (
             "A room in {city}.", "The hotel is in {city}.", "They travel to {city}.", "Place: {city}.",
-        ), closed=True),
+        )),
         "arrival": Field(date, ("arrival", "arrival date", "check-in"), (
             "Arrival on {arrival}.", "They come on {arrival}.", "Check-in {arrival}.",
         )),
@@ -191,7 +190,7 @@ REPAIR = Domain(
         )),
         "part": Field(one_of(PARTS), ("part", "component"), (
             "The {part} was worn.", "We changed the {part}.", "New {part} installed.", "Part: {part}.",
-        ), closed=True),
+        )),
         "hours": Field(digits(1, 48), ("hours", "time"), (
             "It took {hours} hours.", "{hours} hours of work.", "Hours: {hours}.",
         ), number=True),
@@ -200,7 +199,7 @@ REPAIR = Domain(
         )),
         "site": Field(one_of(CITIES), ("site", "plant", "city"), (
             "At the plant in {site}.", "Site {site}.", "Location: {site}.",
-        ), closed=True),
+        )),
     },
     joined(
         "{technician} changed the {part} of {machine}.", "{machine} in {site} got a new {part}.",
@@ -210,35 +209,4 @@ REPAIR = Domain(
     ("Test run was fine.", "Oil checked.", "No leaks.", "Next check in spring.", "All safe.", "Cleaned the area."),
 )  # fmt: skip
 
-SHIPMENT = Domain(
-    "shipment",
-    {
-        "carrier": Field(one_of(CARRIERS), ("carrier", "shipper"), (
-            "Carrier {carrier}.", "It travels with {carrier}.", "Handed to {carrier}.", "{carrier} has the parcel.",
-        ), closed=True),
-        "tracking": Field(code("TR", 100000, 9999999), ("tracking", "tracking number", "parcel"), (
-            "Tracking {tracking}.", "Parcel {tracking}.", "The tracking number is {tracking}.",
-            "Follow it as {tracking}.",
-        )),
-        "origin": Field(one_of(CITIES), ("origin", "start"), (
-            "It left {origin}.", "Sent from {origin}.", "Origin: {origin}.",
-        ), closed=True),
-        "destination": Field(one_of(CITIES), ("destination", "target"), (
-            "It goes to {destination}.", "Bound for {destination}.", "Destination: {destination}.",
-        ), closed=True),
-        "weight": Field(digits(1, 900), ("weight", "kilos"), (
-            "It weighs {weight} kg.", "Weight {weight} kg.", "{weight} kg in all.",
-        ), number=True),
-        "receiver": Field(person, ("receiver", "recipient"), (
-            "For {receiver}.", "Receiver: {receiver}.", "{receiver} waits for it.", "Hand it to {receiver}.",
-        )),
-    },
-    joined(
-        "{carrier} takes it from {origin} to {destination}.", "Parcel {tracking} for {receiver}.",
-        "{receiver} in {destination} gets {weight} kg.",
-        "From {origin} to {destination}.", "{carrier} carries {tracking}.",
-    ),
-    ("Handle with care.", "Two boxes.", "Sign on delivery.", "Left on time.", "Customs cleared.", "Rain cover used."),
-)  # fmt: skip
-
-DOMAINS = (TICKET, ORDER, INVOICE, BOOKING, REPAIR, SHIPMENT)
+DOMAINS = (TICKET, ORDER, INVOICE, BOOKING, REPAIR)

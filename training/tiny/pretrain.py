@@ -1,4 +1,4 @@
-"""Pretrains the tiny base from scratch: `python -m training.tiny.pretrain --out DIR --seed 0 --steps 6500`.
+"""Pretrains the tiny base from scratch: `python -m training.tiny.pretrain --out DIR --seed 0 --steps 4000`.
 
 Writes DIR sealed as kind "base": model, tokenizer with chat template, the general suite and the replay set; the recipe
 and its figures stand in the manifest. Every step's batch is a pure function of seed and step, so a run that died goes
@@ -36,15 +36,15 @@ class Recipe:
     width: int = 192
     heads: int = 6
     mlp_width: int = 512
-    vocabulary: int = 1024
+    vocabulary: int = 768
     positions: int = 1024
-    batch_conversations: int = 40
-    learning_rate: float = 2e-3
+    batch_conversations: int = 32
+    learning_rate: float = 2.5e-3
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01
     warmup_steps: int = 200
     clip: float = 1.0
-    turn_shares: tuple[float, ...] = (0.6, 0.3, 0.1)  # conversations of one, two and three tasks on a text
+    turn_shares: tuple[float, ...] = (0.3, 0.2, 0.2, 0.3)  # conversations of one to four tasks on a text
 
 
 RECIPE = Recipe()
@@ -170,9 +170,22 @@ def write_base(
             do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
         )
         model.save_pretrained(draft)
+        (draft / "model.safetensors").chmod(0o644)
         tokenizer.save_pretrained(draft)
+        _settle_tokenizer_config(draft)
         write_items(draft / "general_suite.jsonl", "suite", seed, SUITE_ITEMS, want_held_out=True)
         write_items(draft / "general_replay.jsonl", "replay", seed, REPLAY_ITEMS, want_held_out=False)
+
+
+def _settle_tokenizer_config(folder: Path) -> None:
+    """The form that other servers read too: the template inside, the class under the name of transformers 4."""
+    file = folder / "tokenizer_config.json"
+    config = json.loads(file.read_text())
+    template = folder / "chat_template.jinja"
+    kept = {key: value for key, value in config.items() if key not in ("backend", "is_local", "local_files_only")}
+    kept |= {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": template.read_text()}
+    template.unlink()
+    file.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
 
 
 def write_items(file: Path, name: str, seed: int, count: int, *, want_held_out: bool) -> None:
@@ -235,7 +248,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.tiny.pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the folder to write; must not be there yet")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=6500)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--checkpoint-every", type=int, default=500)
     parser.add_argument(
         "--fast", action="store_true", help="compile the decoder and multiply in bf16; needs a C++ compiler"

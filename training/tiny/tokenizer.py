@@ -1,7 +1,9 @@
 """The tiny base's own tokenizer: byte-level BPE, digits one by one, a chat template with system, user and assistant.
 
-Names and numbers are copied from text to answer, so they must be the same tokens in both: a capitalised word never
-takes the space before it, a digit stands alone. Only lower-case words and punctuation carry their leading space.
+Names and numbers are copied from text to answer, so they must be the same tokens in both: a capitalised word
+never takes the space before it and is never one token, a digit stands alone. Only lower-case words and punctuation
+carry their leading space. Whole-word tokens for names were tried: each had to be learned by itself, and cities were
+still mixed up after 2,500 steps.
 """
 
 from collections.abc import Iterable
@@ -12,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 PAD, END = "<|pad|>", "<|end|>"
 ROLES = ("system", "user", "assistant")
 SPECIALS = [PAD, END, *(f"<|{role}|>" for role in ROLES)]
-PIECES = r" ?[a-z]+|[A-Za-z]+|[0-9]| ?[^\sA-Za-z0-9]+|\s"
+PIECES = r" ?[a-z]+|[A-Z]{2,}|[A-Z][a-z]?|[0-9]| ?[^\sA-Za-z0-9]+|\s"
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] not in ['system', 'user', 'assistant'] %}"

@@ -46,7 +46,6 @@ PRODUCTS = (
 PARTS = (
     "belt", "pump", "valve", "filter", "gear", "sensor", "motor", "fan", "bearing", "fuse", "hose", "seal",
 )  # fmt: skip
-CARRIERS = ("Northline", "Kestrel", "Blue Wagon", "Parcelo", "Swiftbox", "Harbour Post", "Redcart", "Tramex")
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
     "November", "December",
@@ -114,7 +113,6 @@ class Field:
     labels: tuple[str, ...]
     sentences: tuple[str, ...]
     number: bool = False  # a bare number in JSON
-    closed: bool = False  # a short list of values, so that it can be written in capitals
 
 
 @dataclass(frozen=True, slots=True)

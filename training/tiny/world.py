@@ -109,7 +109,7 @@ def _opening(rng: Random, message: Message, task: Task) -> Chat:
     return [*chat, {"role": "user", "content": content}, {"role": "assistant", "content": task.answer}]
 
 
-def _ask(rng: Random, message: Message, counts: tuple[int, int] = (1, 4), unsaid_share: float = 0.15) -> list[Asked]:
+def _ask(rng: Random, message: Message, counts: tuple[int, int] = (1, 4), unsaid_share: float = 0.12) -> list[Asked]:
     """Some fields of the message in random order, now and then one that it does not say."""
     said = list(message.said)
     names = rng.sample(said, min(len(said), rng.randint(*counts)))
@@ -161,19 +161,6 @@ def _question(rng: Random, message: Message) -> tuple[str, str]:
     return rng.choice(wordings).format(asked.label), _text(asked)
 
 
-def _capitals(rng: Random, message: Message) -> tuple[str, str]:
-    names = [name for name in message.said if message.domain.fields[name].closed] or list(message.said)[:1]
-    asked = _asked(rng, message, rng.choice(names))
-    wordings = (
-        "Write the {0} in capitals.",
-        "The {0} in capital letters.",
-        "Give the {0}, all capitals.",
-        "Shout the {0}.",
-    )
-    value = _text(asked)
-    return rng.choice(wordings).format(asked.label), value.upper() if asked.field.closed else value
-
-
 def _mentioned(rng: Random, message: Message) -> tuple[str, str]:
     name = rng.choice(list(message.domain.fields))
     wordings = (
@@ -184,14 +171,6 @@ def _mentioned(rng: Random, message: Message) -> tuple[str, str]:
     )
     asked = _asked(rng, message, name)
     return rng.choice(wordings).format(asked.label), "no" if asked.value is None else "yes"
-
-
-def _present(rng: Random, message: Message) -> tuple[str, str]:
-    names = rng.sample(list(message.domain.fields), rng.randint(2, 4))
-    asked = [_asked(rng, message, name) for name in names]
-    wordings = ("Which of these are given: {0}?", "Which of {0} does the text say?", "Name those that are given: {0}")
-    found = [a.label for a in asked if a.value is not None]
-    return rng.choice(wordings).format(", ".join(a.label for a in asked)), ", ".join(found) or "none"
 
 
 def _sort(rng: Random, message: Message) -> tuple[str, str]:
@@ -241,9 +220,7 @@ _TASKS: dict[str, tuple[float, Build]] = {  # kind -> how often, how to make one
     ), lambda asked: "| " + " | ".join(_text(a) for a in asked) + " |")),
     "question": (2, _question),
     "fill": (1.5, _fill),
-    "capitals": (0.7, _capitals),
     "mentioned": (0.7, _mentioned),
-    "present": (0.7, _present),
     "sort": (0.4, _sort),
 }  # fmt: skip
 KINDS = tuple(_TASKS)
