@@ -21,7 +21,13 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from services.promotion import metrics
-from services.promotion.evaluation_reading import find_leakage, read_evaluation, strangers
+from services.promotion.evaluation_reading import (
+    Evaluation,
+    another_adapter,
+    find_leakage,
+    read_evaluation,
+    strangers,
+)
 from services.promotion.fleet import Fleet, verified_adapter
 from services.promotion.gate import Outcome, Policy, Verdict, judge
 from services.promotion.report_data import Report
@@ -153,16 +159,29 @@ class Candidacy:
         row = case.row
         try:
             verified_adapter(row.run_uri or "", row.adapter_sha256)
-            evaluation = read_evaluation(measurement.evaluation_uri)
+            evaluation = read_evaluation(measurement.evaluation_uri, self._schema(row.workload))
             case = replace(case, evaluation=evaluation)
-            for version in (case.champion, row.version):
-                if (stranger := strangers(evaluation, version, case.holdout_uri or "")) is not None:
-                    return case, _hopeless(stranger)
+            if (mistaken := self._mistaken(case, evaluation)) is not None:
+                return case, _hopeless(mistaken)
             leakage = find_leakage(evaluation, case.champion, row.version, row.snapshot_uri or "")
         except Unusable as error:
             return case, _hopeless(str(error))
         champion, candidate = evaluation.side(case.champion), evaluation.side(row.version)
         return case, judge(champion, candidate, self._policy(row.workload), leakage)
+
+    def _mistaken(self, case: Case, evaluation: Evaluation) -> str | None:
+        """Why this is not the evaluation that was ordered, in words."""
+        with transaction(self.engine) as session:
+            champion = Registry(session).model(case.champion)
+        assert champion is not None
+        for row in (champion, case.row):
+            found = another_adapter(evaluation, row.version, row.adapter_sha256)
+            if found := found or strangers(evaluation, row.version, case.holdout_uri or ""):
+                return found
+        return None
+
+    def _schema(self, workload: str) -> dict[str, Any] | None:
+        return self.fleet.deployment.workloads[workload].answer_schema
 
     def _policy(self, workload: str) -> Policy:
         declared = self.fleet.deployment.workloads[workload]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jsonschema
 import msgspec
 
 from services.promotion.guards import Leakage
@@ -50,27 +51,49 @@ class Evaluation:
     uri: str
     manifest: Mapping[str, Any]
     lines: Mapping[tuple[str, str], Sequence[Line]] = field(repr=False)  # by version and suite
+    schema: Mapping[str, Any] | None = None  # the workload's answer schema
 
     def side(self, version: str) -> Side:
         harness = self.manifest.get("harness_sha256")
         return Side(
             version=version,
             harness_sha256=harness if isinstance(harness, str) else "",
-            holdout=tuple(_item(line) for line in self.of(version, HOLDOUT)),
-            general=tuple(_item(line) for line in self.of(version, GENERAL)),
+            holdout=tuple(_item(line, self._fits(line)) for line in self.of(version, HOLDOUT)),
+            general=tuple(_item(line, line.schema_valid) for line in self.of(version, GENERAL)),
         )
+
+    def _fits(self, line: Line) -> bool | None:
+        """What the scorer said; where it looks at the text alone, the answer is held against the schema here."""
+        if line.schema_valid is not None or self.schema is None:
+            return line.schema_valid
+        try:
+            answer = json.loads(line.answer or "")
+        except (ValueError, RecursionError):
+            return False
+        return bool(jsonschema.Draft202012Validator(self.schema).is_valid(answer))
 
     def of(self, version: str, suite: str) -> Sequence[Line]:
         return self.lines.get((version, suite), ())
 
 
-def read_evaluation(uri: str) -> Evaluation:
+def read_evaluation(uri: str, schema: Mapping[str, Any] | None = None) -> Evaluation:
     folder = path_of(uri)
     manifest = verify(folder, "evaluation")
     lines: dict[tuple[str, str], list[Line]] = {}
     for line in _read_lines(folder / _ITEMS, Line):
         lines.setdefault((line.version, line.suite), []).append(line)
-    return Evaluation(uri, manifest, lines)
+    return Evaluation(uri, manifest, lines, schema)
+
+
+def another_adapter(evaluation: Evaluation, version: str, adapter_sha256: str | None) -> str | None:
+    """Why it was not this version that was measured, in words; None when it was. adapter_sha256: None for a base."""
+    measured = evaluation.manifest.get("versions")
+    entry = measured.get(version) if isinstance(measured, dict) else None
+    if not isinstance(entry, dict):
+        return f"the evaluation does not say which adapter it took for {version}"
+    if entry.get("adapter_sha256") != adapter_sha256:
+        return f"the evaluation took another adapter for {version}: {entry.get('adapter_sha256')}"
+    return None
 
 
 def strangers(evaluation: Evaluation, version: str, holdout_uri: str) -> str | None:
@@ -120,5 +143,5 @@ def _line(file: Path, number: int, text: str, shape: type[T]) -> T:
         raise Unusable(f"{file}, line {number}: {error}") from error
 
 
-def _item(line: Line) -> Item:
-    return Item(line.item, line.group, line.score, line.exact, line.schema_valid, line.error)
+def _item(line: Line, schema_valid: bool | None) -> Item:
+    return Item(line.item, line.group, line.score, line.exact, schema_valid, line.error)

@@ -18,7 +18,7 @@ from services.promotion.repository import Registry
 from services.promotion.serving import SERVICE, Stewardship
 from services.promotion.settings import PromotionSettings
 from services.promotion.tables import ModelRow, WorkRow
-from shared.artifacts import sha256_of, sha256_of_files, uri_of, writing
+from shared.artifacts import path_of, read_manifest, sha256_of, sha256_of_files, uri_of, writing
 from shared.db import OutboxRow, create_tables, open_database, transaction
 from shared.errors import Unavailable, Unusable
 from shared.events import CandidateTrained, Event, JobFailed, VersionsEvaluated, decode
@@ -127,8 +127,9 @@ class Scheduler:
         order = self.orders[number]
         job_id = f"evaluation-{self.orders.index(order)}"
         versions = [v["version"] for v in order["versions"]]
+        measured = {v["version"]: {"adapter_sha256": _adapter_sha256(v["run_uri"])} for v in order["versions"]}
         folder = self.artifacts / "evaluations" / job_id
-        with writing(folder, "evaluation", {"harness_sha256": HARNESS, "versions": versions}) as draft:
+        with writing(folder, "evaluation", {"harness_sha256": HARNESS, "versions": measured}) as draft:
             lines = [json.dumps(line) for version in versions for line in self._lines(version)]
             (draft / "items.jsonl").write_text("\n".join(lines) + "\n")
         return VersionsEvaluated(job_id=job_id, workload=WORKLOAD, evaluation_uri=uri_of(folder), versions=versions)
@@ -140,6 +141,10 @@ class Scheduler:
         if self.spoil is not None:
             lines = [line for line in lines if self.spoil(version, line) is not False]
         return lines
+
+
+def _adapter_sha256(run_uri: str | None) -> str | None:
+    return None if run_uri is None else str(read_manifest(path_of(run_uri))["adapter_sha256"])
 
 
 def _line(version: str, suite: str, item: str, group: str, right: bool) -> dict[str, Any]:

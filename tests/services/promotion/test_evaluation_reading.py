@@ -1,0 +1,93 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.promotion.evaluation_reading import another_adapter, find_leakage, read_evaluation, strangers
+from shared.artifacts import uri_of, writing
+from shared.errors import ArtifactInvalid, Unusable
+
+SCHEMA = {"type": "object", "required": ["queue"]}
+
+
+def sealed(folder: Path, lines: list[dict[str, Any]] | str, **facts: Any) -> str:
+    with writing(folder / "evaluation", "evaluation", facts) as draft:
+        text = lines if isinstance(lines, str) else "".join(json.dumps(line) + "\n" for line in lines)
+        (draft / "items.jsonl").write_text(text)
+    return uri_of(folder / "evaluation")
+
+
+def snapshot(folder: Path, ids: dict[str, str]) -> str:
+    with writing(folder, "snapshot", {}) as draft:
+        (draft / "examples.jsonl").write_text("".join(json.dumps({"id": i, "group": g}) + "\n" for i, g in ids.items()))
+    return uri_of(folder)
+
+
+def line(item: str = "i1", **changes: Any) -> dict[str, Any]:
+    facts = {"version": "t@a", "suite": "holdout", "item": item, "group": f"g-{item}", "score": 1.0, "exact": True}
+    return {**facts, **changes}
+
+
+def test_sides_are_read_by_version_and_suite(tmp_path: Path) -> None:
+    lines = [line(), line(suite="general"), line(version="t@b", score=0.5, exact=False, schema_valid=False)]
+    read = read_evaluation(sealed(tmp_path, lines, harness_sha256="h"))
+    assert [i.item for i in read.side("t@a").general] == ["i1"]
+    assert (read.side("t@b").holdout[0].score, read.side("t@b").holdout[0].schema_valid) == (0.5, False)
+    assert read.side("t@c").holdout == ()
+
+
+def test_where_the_scorer_says_nothing_the_answer_is_held_against_the_schema(tmp_path: Path) -> None:
+    answers = ['{"queue": 1}', "{}", "no json", None]
+    lines = [line(f"i{n}", answer=answer) for n, answer in enumerate(answers)]
+    read = read_evaluation(sealed(tmp_path, [*lines, line("i9", answer="{}", schema_valid=True)]), SCHEMA)
+    assert [i.schema_valid for i in read.side("t@a").holdout] == [True, False, False, False, True]
+
+
+def test_numbers_are_passed_on_as_they_are(tmp_path: Path) -> None:
+    read = read_evaluation(sealed(tmp_path, [line(score=float("nan"))]))
+    score = read.side("t@a").holdout[0].score
+    assert score is not None
+    assert score != score
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", '{"version": 1}', "[]", "[" * 100_000, '{"version": "t@a", "suite": "holdout", "item": "i", "group": "g"}'],
+)
+def test_a_line_that_is_none_is_named(tmp_path: Path, text: str) -> None:
+    uri = sealed(tmp_path, json.dumps(line()) + "\n" + text + "\n")
+    with pytest.raises(Unusable, match=r"items\.jsonl, line 2"):
+        read_evaluation(uri)
+
+
+def test_a_missing_folder_and_one_of_another_kind_are_no_evaluation(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactInvalid):
+        read_evaluation(str(tmp_path / "nowhere"))
+    with pytest.raises(ArtifactInvalid, match="not a evaluation"):
+        read_evaluation(snapshot(tmp_path / "s", {}))
+    with pytest.raises(ArtifactInvalid):
+        read_evaluation("s3://bucket/evaluation")
+
+
+def test_the_items_must_be_those_of_the_holdout(tmp_path: Path) -> None:
+    read = read_evaluation(sealed(tmp_path, [line("i1"), line("i2")]))
+    assert strangers(read, "t@a", snapshot(tmp_path / "same", {"i1": "g", "i2": "g"})) is None
+    found = strangers(read, "t@a", snapshot(tmp_path / "other", {"i1": "g", "i3": "g"}))
+    assert found is not None
+    assert "1 of its items are missing and 1 do not belong" in found
+
+
+def test_the_adapter_that_was_measured_must_be_the_registered_one(tmp_path: Path) -> None:
+    read = read_evaluation(sealed(tmp_path, [line()], versions={"t@a": {"adapter_sha256": "aa"}}))
+    assert another_adapter(read, "t@a", "aa") is None
+    assert "another adapter" in (another_adapter(read, "t@a", "bb") or "")
+    assert "does not say" in (another_adapter(read, "t@b", None) or "")
+
+
+def test_leaks_are_found_by_group_and_by_example(tmp_path: Path) -> None:
+    read = read_evaluation(sealed(tmp_path, [line("i1"), line("i2"), line("i3", version="t@b")]))
+    clean = find_leakage(read, "t@a", "t@b", snapshot(tmp_path / "clean", {"x": "g-x"}))
+    assert (clean.groups, clean.examples) == (frozenset(), frozenset())
+    leaky = find_leakage(read, "t@a", "t@b", snapshot(tmp_path / "leaky", {"x": "g-i2", "i3": "g-y"}))
+    assert (leaky.groups, leaky.examples) == (frozenset({"g-i2"}), frozenset({"i3"}))
