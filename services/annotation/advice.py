@@ -1,0 +1,82 @@
+"""What is wrong with a workload's figures, said aloud with the setting to change. Pure."""
+
+from services.annotation.counts import Figures
+from shared.workloads import Workload
+
+ENOUGH_SAMPLES = 50  # below that many no share means anything
+GIANT_SHARE = 0.3  # of the samples in one group
+
+
+def advice(name: str, workload: Workload, now: Figures) -> list[str]:
+    """Sentences for people; none when nothing stands out."""
+    found = [
+        *_grouping(name, workload, now),
+        *_holdout(name, workload, now),
+        *_budget(name, workload, now),
+    ]
+    if now.samples == 0:
+        found.append(f"no answer was stored yet; send requests with model {name!r} to the gateway")
+    return found
+
+
+def _grouping(name: str, workload: Workload, now: Figures) -> list[str]:
+    if now.samples < ENOUGH_SAMPLES:
+        return []
+    section, found = f"[workloads.{name}.grouping]", []
+    if now.largest_group > GIANT_SHARE * now.samples:
+        found.append(
+            f"one prompt group holds {now.largest_group / now.samples:.0%} of {now.samples} samples; "
+            f"{_finer(section, workload)}"
+        )
+    if workload.grouping.key == "metadata.group" and now.without_key:
+        found.append(
+            f"{now.without_key} of {now.samples} samples came without metadata.group and were grouped by their prompt; "
+            f'send it with every request, or set key = "prompt" in {section}'
+        )
+    if now.crowded_prompts > 0.1 * now.prompts:
+        found.append(
+            f"{now.crowded_prompts} of {now.prompts} prompts share most of their words with very many others, so "
+            f'near-duplicates may be missed; set key = "metadata.group" in {section}'
+        )
+    return found
+
+
+def _holdout(name: str, workload: Workload, now: Figures) -> list[str]:
+    needed, share = workload.gate.min_groups, workload.gate.holdout_share
+    if now.holdout_groups >= needed or now.samples < ENOUGH_SAMPLES:
+        return []
+    found = [
+        f"the holdout has {now.holdout_groups} of the {needed} groups the gate needs; until then it can only say "
+        "INCONCLUSIVE, so keep correcting"
+    ]
+    # With twice the traffic that should be enough, it is the grouping that keeps the groups few.
+    if now.samples * share >= 2 * needed and now.groups * share < needed:
+        found.append(
+            f"{now.samples} samples fell into only {now.groups} groups, too few for min_groups = {needed} at "
+            f"holdout_share = {share:g}; {_finer(f'[workloads.{name}.grouping]', workload)}, or lower min_groups in "
+            f"[workloads.{name}.gate]"
+        )
+    return found
+
+
+def _budget(name: str, workload: Workload, now: Figures) -> list[str]:
+    if now.nominated == 0 or now.shown_today < workload.selection.daily_budget:
+        return []
+    return [
+        f"today's budget of {workload.selection.daily_budget} items is spent and {now.nominated} wait for tomorrow; "
+        f"raise daily_budget in [workloads.{name}.selection] if the experts have time"
+    ]
+
+
+def _finer(section: str, workload: Workload) -> str:
+    """The setting that makes groups smaller, the mildest first."""
+    grouping = workload.grouping
+    if grouping.key == "metadata.group":
+        return "send a finer metadata.group (a document instead of a customer)"
+    milder = []
+    if grouping.ignore_digits:
+        milder.append("ignore_digits = false")
+    if grouping.similarity < 0.95:
+        milder.append(f"a higher similarity than {grouping.similarity:g}")
+    choices = " or ".join([*milder, 'key = "metadata.group"'])
+    return f"set {choices} in {section}"

@@ -1,0 +1,172 @@
+"""Annotation put together: the one place where real things are chosen.
+
+Three threads beside the HTTP server: the consumer (bus -> tables), the desk's loop (nominated -> desk, verdicts back)
+and the outbox (events -> bus). One that dies ends the process, so that the supervisor starts a whole one.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy import Engine, text
+
+from services.annotation import membership
+from services.annotation.body_limit import BodyLimit
+from services.annotation.consumer import LISTENS_TO, handlers_of
+from services.annotation.filling import DeskLoop
+from services.annotation.local_desk import LocalDesk
+from services.annotation.routes import desk_routes, lineage_routes, loop_routes, not_now, not_there, wrong_request
+from services.annotation.settings import AnnotationSettings
+from services.annotation.verdicts import NotOnTheDesk, UnknownItem
+from shared.bus import Bus, open_bus
+from shared.consumer import ConsumerLoop
+from shared.db import create_tables, open_database, transaction
+from shared.errors import Unavailable
+from shared.events import utc_now
+from shared.outbox import OutboxPublisher
+from shared.settings import SharedSettings
+from shared.web import crash, create_app
+from shared.workloads import Deployment
+
+log = logging.getLogger(__name__)
+SERVICE = "annotation"
+PAGE = Path(__file__).parent / "desk_page"
+# The page shows captured text: no script, style or image from anywhere else, and no other site may frame it.
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The threads, in the order they start; they stop in the reverse one."""
+
+    outbox: OutboxPublisher
+    desk: DeskLoop
+    consumer: ConsumerLoop
+
+    def start(self) -> None:
+        for part in (self.outbox, self.desk, self.consumer):
+            part.start()
+
+    def stop(self) -> None:
+        for part in (self.consumer, self.desk, self.outbox):
+            part.stop()
+
+    def objections(self) -> list[str]:
+        dead = [part.name for part in (self.outbox, self.desk, self.consumer) if not part.is_alive()]
+        return [f"{name} does not run" for name in dead]
+
+
+def build_app(shared: SharedSettings, settings: AnnotationSettings) -> FastAPI:
+    """Raises BadConfig when ratchet.toml cannot be used, Unavailable when the database or the bus is away."""
+    deployment = shared.deployment()
+    engine, bus = open_database(shared.database), open_bus(shared.bus)
+    create_tables(engine)
+    bus.ensure_topics()
+    _bring_index_up_to_date(engine, deployment)
+    local = LocalDesk(engine, deployment.workloads, service=SERVICE, now=utc_now, hold_seconds=settings.hold_seconds)
+    parts = _parts(engine, bus, deployment, local, settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        parts.start()
+        yield
+        parts.stop()
+        bus.close()
+        engine.dispose()
+
+    app = create_app(SERVICE, ready=lambda: [*parts.objections(), *_database_objections(engine)], lifespan=lifespan)
+    app.add_exception_handler(RequestValidationError, wrong_request)
+    app.add_exception_handler(UnknownItem, not_there)
+    app.add_exception_handler(NotOnTheDesk, not_now)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+
+    def verdict_kept() -> None:
+        parts.outbox.notify()
+        parts.desk.notify()  # the next near-duplicate may go to the desk now
+
+    app.include_router(desk_routes(local, deployment.workloads, verdict_kept))
+    app.include_router(lineage_routes(engine))
+    app.include_router(loop_routes(engine, deployment.workloads, utc_now, shared.artifacts / "snapshots"))
+    _serve_page(app)
+    return app
+
+
+def _parts(engine: Engine, bus: Bus, deployment: Deployment, local: LocalDesk, settings: AnnotationSettings) -> Parts:
+    outbox = OutboxPublisher(engine, bus, SERVICE)
+    desk = DeskLoop(
+        engine=engine,
+        desk=local,
+        workloads=deployment.workloads,
+        now=utc_now,
+        service=SERVICE,
+        interval_seconds=settings.desk_interval_seconds,
+        on_crash=crash,
+        after_commit=outbox.notify,
+    )
+
+    def batch_kept() -> None:
+        desk.notify()
+        outbox.notify()  # dead letters
+
+    consumer = ConsumerLoop(
+        service=SERVICE,
+        engine=engine,
+        bus=bus,
+        handlers=handlers_of(deployment.workloads, utc_now),
+        listens_to=LISTENS_TO,
+        on_crash=crash,
+        after_commit=batch_kept,
+    )
+    return Parts(outbox, desk, consumer)
+
+
+def _serve_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    def root() -> RedirectResponse:
+        return RedirectResponse("desk/")
+
+    app.mount("/desk", _Page(directory=PAGE, html=True), name="desk")
+
+
+class _Page(StaticFiles):
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(PAGE_HEADERS)
+        return response
+
+
+def _bring_index_up_to_date(engine: Engine, deployment: Deployment) -> None:
+    """After `similarity` was changed the near-duplicate index gets the shape it needs; short transactions."""
+    for name, workload in deployment.workloads.items():
+        total = 0
+        while done := _rebuild(engine, name, deployment):
+            total += done
+        if total:
+            log.info("workload %s: %d prompts indexed for similarity %g", name, total, workload.grouping.similarity)
+
+
+def _rebuild(engine: Engine, name: str, deployment: Deployment) -> int:
+    with transaction(engine) as session:
+        return membership.rebuild_bands(session, name, deployment.workloads[name])
+
+
+def _database_objections(engine: Engine) -> list[str]:
+    try:
+        with transaction(engine) as session:
+            session.execute(text("SELECT 1"))
+    except Unavailable as error:
+        return [str(error)]
+    return []

@@ -1,0 +1,221 @@
+"""What a verdict on an item is worth: a correction, and what curation makes of it.
+
+Reads: a desk's verdicts
+Emits: SampleCorrected, then one of ExampleCurated, ExampleRejected, KnowledgeGapFound, or nothing for a discard
+Twice: the same verdict by the same person, while it stands, is the same correction; nothing is emitted.
+Fails: an item that is not there or not on the desk is Unusable (404, 409). Nobody commits here.
+"""
+
+import json
+from dataclasses import dataclass
+
+from sqlmodel import Session
+
+from services.annotation import metrics, repository
+from services.annotation.curation import (
+    Accepted,
+    Correction,
+    Discarded,
+    KnowledgeGap,
+    Outcome,
+    Refused,
+    Taught,
+    curate,
+    ideal_of,
+    normalised,
+    slip_of,
+)
+from services.annotation.desk import Verdict
+from services.annotation.grouping import text_of
+from services.annotation.handlers import Now, Workloads, declared
+from services.annotation.tables import CorrectionRow, ExampleRow, SampleRow
+from shared.errors import Unusable
+from shared.events import ExampleCurated, ExampleRejected, KnowledgeGapFound, SampleCorrected
+from shared.ids import uuid7
+from shared.outbox import Outbox
+from shared.workloads import Workload
+
+
+class UnknownItem(Unusable):
+    """No sample has this id."""
+
+
+class NotOnTheDesk(Unusable):
+    """The sample is there, but no expert was asked about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    correction_id: str
+    created: bool  # False: the same verdict was there already
+
+
+def slip_in(given: Verdict, session: Session, *, workloads: Workloads) -> Refused | None:
+    """What the expert can mend at once; a desk that can answer says it before anything is kept."""
+    sample = on_the_desk(session, given.sample_id)
+    return slip_of(_correction(given, sample), declared(workloads, sample.workload).answer_schema)
+
+
+def record_verdict(given: Verdict, session: Session, outbox: Outbox, *, workloads: Workloads, now: Now) -> Recorded:
+    """Keeps the verdict as a correction, and what curation makes of it. The last verdict on a sample stands."""
+    sample = on_the_desk(session, given.sample_id)
+    workload = declared(workloads, sample.workload)
+    standing = repository.standing_correction(session, sample.answer_id)
+    if standing is not None and _same(standing, given):
+        return Recorded(standing.correction_id, created=False)
+    row = CorrectionRow(
+        correction_id=uuid7(),
+        sample_id=sample.answer_id,
+        workload=sample.workload,
+        verdict=given.verdict,
+        ideal=_ideal(given),
+        reasons=_reasons(given),
+        annotator=given.annotator,
+        comment=given.comment,
+        corrected_at=now(),
+    )
+    if standing is not None:
+        standing.superseded_by = row.correction_id
+        session.add(standing)
+    sample.state, sample.done_on = "done", row.corrected_at[:10]
+    session.add(sample)
+    outbox.add(
+        SampleCorrected(
+            correction_id=row.correction_id,
+            sample_id=sample.answer_id,
+            workload=sample.workload,
+            verdict=given.verdict,
+        )
+    )
+    metrics.CORRECTIONS.labels(sample.workload, given.verdict).inc()
+    _curate(_correction(given, sample), row, sample, workload, session, outbox)
+    return Recorded(row.correction_id, created=True)
+
+
+def _curate(
+    correction: Correction,
+    row: CorrectionRow,
+    sample: SampleRow,
+    workload: Workload,
+    session: Session,
+    outbox: Outbox,
+) -> None:
+    ideal_sha256 = repository.sha256(ideal_of(correction))
+    near = repository.taught_near(session, sample, ideal_sha256)
+    taught = [Taught(e.example_id, e.question, _prompt(s), _taught(c, s)) for e, c, s in near]
+    outcome = curate(correction, taught, workload.answer_schema)
+    row.outcome = _outcome_word(outcome)
+    match outcome:
+        case Accepted():
+            _teach(outcome, row, sample, ideal_sha256, session, outbox)
+        case Refused():
+            row.refusal, row.why = outcome.why.value, outcome.sentence
+            metrics.REJECTED.labels(row.workload, outcome.why.value).inc()
+            outbox.add(
+                ExampleRejected(correction_id=row.correction_id, workload=row.workload, reason=outcome.why.value)
+            )
+        case KnowledgeGap():
+            _retire(session, outcome.retires)
+            metrics.GAPS.labels(row.workload).inc()
+            outbox.add(KnowledgeGapFound(correction_id=row.correction_id, workload=row.workload))
+        case Discarded():
+            _retire(session, repository.active_example_on(session, sample.answer_id))
+    session.add(row)
+
+
+def _teach(
+    accepted: Accepted, row: CorrectionRow, sample: SampleRow, ideal_sha256: str, session: Session, outbox: Outbox
+) -> None:
+    example_id = f"ex-{row.correction_id}"
+    if accepted.retires is not None:
+        repository.retire(session, accepted.retires, example_id)
+    example = ExampleRow(
+        example_id=example_id,
+        correction_id=row.correction_id,
+        sample_id=sample.answer_id,
+        workload=sample.workload,
+        group_id=sample.group_id,
+        split=sample.split,
+        kind=accepted.kind,
+        question=sample.question,
+        ideal_sha256=ideal_sha256,
+        curated_at=row.corrected_at,
+    )
+    session.add(example)
+    session.flush()
+    metrics.EXAMPLES.labels(sample.workload, sample.split).inc()
+    outbox.add(
+        ExampleCurated(
+            example_id=example_id,
+            correction_id=row.correction_id,
+            workload=sample.workload,
+            split=sample.split,
+            group=sample.group_id,
+            supersedes=accepted.retires,
+        )
+    )
+
+
+def on_the_desk(session: Session, sample_id: str) -> SampleRow:
+    sample = repository.sample(session, sample_id)
+    if sample is None:
+        raise UnknownItem(f"no sample has the id {sample_id!r}")
+    if sample.state not in ("waiting", "done"):
+        raise NotOnTheDesk(
+            f"sample {sample_id} is not on the desk: experts correct what selection shows them, "
+            "or the holdout would hold what somebody went looking for"
+        )
+    return sample
+
+
+def _correction(given: Verdict, sample: SampleRow) -> Correction:
+    ideal = None if given.ideal is None else normalised(given.ideal)
+    return Correction(given.verdict, ideal, given.reasons, sample.question, _prompt(sample), sample.answer)
+
+
+def _prompt(sample: SampleRow) -> str:
+    turns = [m for m in json.loads(sample.messages) if m.get("role") not in ("system", "developer")]
+    return "\n".join(text_of(m.get("content")) for m in turns)
+
+
+def _taught(row: CorrectionRow, sample: SampleRow) -> str:
+    """What an example teaches: for "good" that is the model's own answer."""
+    return normalised(sample.answer) if row.verdict == "good" else (row.ideal or "")
+
+
+def _ideal(given: Verdict) -> str | None:
+    """Kept for a fix only: "good" means the model's answer, and a discard teaches nothing."""
+    if given.verdict != "fix" or given.ideal is None:
+        return None
+    return normalised(given.ideal)
+
+
+def _reasons(given: Verdict) -> str:
+    return json.dumps(sorted(given.reasons))
+
+
+def _same(row: CorrectionRow, given: Verdict) -> bool:
+    return (row.verdict, row.ideal, row.reasons, row.annotator, row.comment) == (
+        given.verdict,
+        _ideal(given),
+        _reasons(given),
+        given.annotator,
+        given.comment,
+    )
+
+
+def _retire(session: Session, example_id: str | None) -> None:
+    if example_id is not None:
+        repository.retire(session, example_id, successor=None)
+
+
+def _outcome_word(outcome: Outcome) -> str:
+    match outcome:
+        case Accepted():
+            return "example"
+        case Refused():
+            return "rejected"
+        case KnowledgeGap():
+            return "knowledge_gap"
+        case Discarded():
+            return "discarded"

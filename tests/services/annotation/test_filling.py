@@ -1,0 +1,141 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.annotation.desk import Item, Verdict
+from services.annotation.filling import collect, fill
+from shared.errors import Unavailable
+from tests.services.annotation.annotation_world import World, a_workload
+
+
+class FarDesk:
+    """A desk somewhere else: items are pushed to it, verdicts are pulled from it, and it can be away."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, Item] = {}
+        self.given: list[Verdict] = []
+        self.away = False
+
+    def push(self, items: Sequence[Item]) -> None:
+        if self.away:
+            raise Unavailable("the desk is away")
+        self.items.update({item.sample_id: item for item in items})
+
+    def pull(self) -> Sequence[Verdict]:
+        return list(self.given)
+
+
+def small_world(folder: Path, budget: int = 4) -> World:
+    selection = {"daily_budget": budget, "audit_share": 1.0}
+    return World.in_folder(folder, triage=a_workload(selection=selection))
+
+
+def waiting(world: World) -> set[str]:
+    return {answer_id for answer_id, state in world.states().items() if state == "waiting"}
+
+
+def fill_both_sides(world: World, each: int) -> None:
+    for split in ("train", "holdout"):
+        prompts = world.prompts_in(split)
+        for n in range(each):
+            world.answered(f"{split}-{n}", next(prompts))
+
+
+def test_a_day_s_budget_is_shared_between_the_sides(tmp_path: Path) -> None:
+    world = small_world(tmp_path)
+    fill_both_sides(world, 5)
+    assert world.fill() == 4
+    assert sorted(answer_id.split("-")[0] for answer_id in waiting(world)) == ["holdout", "holdout", "train", "train"]
+    assert world.fill() == 0
+
+
+def test_what_the_budget_left_goes_to_the_desk_tomorrow(tmp_path: Path) -> None:
+    world = small_world(tmp_path)
+    fill_both_sides(world, 5)
+    world.fill()
+    world.clock.append("2026-11-21T00:00:00.000000Z")
+    assert world.fill() == 4
+    assert len(waiting(world)) == 8
+
+
+def test_neither_side_takes_what_the_other_leaves(tmp_path: Path) -> None:
+    world = small_world(tmp_path)
+    prompts = world.prompts_in("train")
+    for n in range(5):
+        world.answered(f"train-{n}", next(prompts))
+    assert world.fill() == 2
+
+
+def test_the_disliked_go_first_when_the_budget_is_short(tmp_path: Path) -> None:
+    world = small_world(tmp_path)
+    prompts = world.prompts_in("train")
+    for n in range(6):
+        world.answered(f"train-{n}", next(prompts))
+    world.disliked("train-2", "f2")
+    world.disliked("train-5", "f5")
+    world.fill()
+    assert waiting(world) == {"train-2", "train-5"}
+
+
+def test_the_same_question_is_shown_once(tmp_path: Path) -> None:
+    world = World.in_folder(tmp_path)
+    prompt = world.prompt_in("train")
+    world.answered("a1", prompt)
+    world.answered("a2", prompt.upper())
+    assert world.fill() == 1
+    world.verdict(*waiting(world))
+    assert world.fill() == 0
+
+
+def test_a_question_comes_again_when_another_version_is_disliked(tmp_path: Path) -> None:
+    world = World.in_folder(tmp_path)
+    prompt = world.prompt_in("train")
+    world.corrected("a1", prompt)
+    world.answered("a2", prompt, version="triage@3f2a9c01d4e5b6a7")
+    assert world.fill() == 0
+    world.disliked("a2")
+    assert world.fill() == 1
+
+
+def test_a_holdout_question_never_comes_again_because_it_was_disliked(tmp_path: Path) -> None:
+    world = World.in_folder(tmp_path)
+    prompt = world.prompt_in("holdout")
+    world.corrected("a1", prompt)
+    world.answered("a2", prompt, version="triage@3f2a9c01d4e5b6a7")
+    world.disliked("a2")
+    assert world.fill() == 0
+
+
+def test_near_duplicates_wait_for_each_other(tmp_path: Path) -> None:
+    world = World.in_folder(tmp_path)
+    for n in (17, 18, 19):
+        world.answered(f"a{n}", f"Ticket {n}: the router is down")
+    assert world.fill() == 1
+    [first] = waiting(world)
+    world.verdict(first)
+    assert world.fill() == 1
+    assert waiting(world) != {first}
+
+
+def test_a_desk_that_is_away_loses_nothing(tmp_path: Path) -> None:
+    world, desk = World.in_folder(tmp_path), FarDesk()
+    world.answered("a1", "router down")
+    desk.away = True
+    try:
+        fill(world.engine, desk, world.workloads, world.now)
+        raise AssertionError("the desk was away")
+    except Unavailable:
+        assert world.states() == {"a1": "nominated"}
+    desk.away = False
+    assert fill(world.engine, desk, world.workloads, world.now) == 1
+    assert desk.items["a1"].messages[-1].content == "router down"
+
+
+def test_verdicts_of_a_far_desk_are_recorded_once(tmp_path: Path) -> None:
+    world, desk = World.in_folder(tmp_path), FarDesk()
+    world.answered("a1", "router down")
+    fill(world.engine, desk, world.workloads, world.now)
+    fix = Verdict("a1", "fix", "power", frozenset(), "ada", None)
+    desk.given = [fix, Verdict("nobody", "fix", "power", frozenset(), "ada", None), fix]
+    assert collect(world.engine, desk, world.workloads, world.now, "annotation") == 1
+    assert collect(world.engine, desk, world.workloads, world.now, "annotation") == 0
+    assert len(world.examples()) == 1
