@@ -6,7 +6,7 @@ import re
 import time
 import uuid
 
-_VERSION = re.compile(r"^(?P<workload>[a-z0-9][a-z0-9-]{0,62})@(?P<digest>base-[0-9a-f]{8}|[0-9a-f]{16})$")
+_VERSION = re.compile(r"^(?P<workload>[a-z0-9][a-z0-9-]{0,62})@(?P<digest>base-[0-9a-f]{8}|[0-9a-f]{16})\Z")
 
 
 def uuid7() -> str:

@@ -1,0 +1,55 @@
+"""What every service answers alike: health, readiness with its objections, metrics, and errors as sentences."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from shared.errors import BadConfig, SpoolFull, Unavailable, Unusable
+from shared.web import create_app, run_service
+
+
+def client(objections: list[str]) -> TestClient:
+    app = create_app("tester", ready=lambda: objections)
+
+    @app.get("/raise/{kind}")
+    def fail(kind: str) -> None:
+        raise {"unusable": Unusable, "unavailable": Unavailable, "full": SpoolFull}[kind](f"{kind}: what to do")
+
+    return TestClient(app)
+
+
+def test_a_ready_service_says_so() -> None:
+    answers = client([])
+    assert answers.get("/healthz").json() == {"status": "ok", "service": "tester"}
+    assert answers.get("/readyz").json() == {"status": "ready", "objections": []}
+
+
+def test_a_service_that_waits_is_healthy_but_not_ready_and_says_why() -> None:
+    answers = client(["the database is away"])
+    assert answers.get("/healthz").status_code == 200
+    response = answers.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["objections"] == ["the database is away"]
+
+
+def test_metrics_are_in_prometheus_text() -> None:
+    response = client([]).get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    assert "# TYPE python_gc_objects_collected_total counter" in response.text
+
+
+@pytest.mark.parametrize(("kind", "status"), [("unusable", 422), ("unavailable", 503), ("full", 503)])
+def test_our_errors_become_a_status_and_a_sentence(kind: str, status: int) -> None:
+    response = client([]).get(f"/raise/{kind}")
+    assert response.status_code == status
+    assert response.json() == {"detail": f"{kind}: what to do"}
+    assert ("retry-after" in response.headers) == (status == 503)
+
+
+def test_a_bad_configuration_is_a_sentence_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise BadConfig("RATCHET_X='y': it should be z")
+
+    with pytest.raises(SystemExit) as ended:
+        run_service(main)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "ratchet: RATCHET_X='y': it should be z\n"
