@@ -88,6 +88,7 @@ class Turn:
         self._fresh = [ticket(s) for s in range(first + 50_000, first + 50_000 + FRESH_TICKETS)]
         self._swap_tickets = (ticket(s) for s in itertools.count(first + 60_000))
         self._client = httpx.AsyncClient(timeout=60)
+        self._careless_job = ""
 
     async def run(self) -> Figures:
         application = Application(self.settings.url_of("gateway"))
@@ -96,8 +97,13 @@ class Turn:
             await self._services_ready()
             before = await self._ask_fresh(application, "before")
             await self._ask_first(application)
-            careless = await self._train_carelessly(expert, application)
-            promoted, swap = await self._train_well(expert, application)
+            await self._correct_first(expert, application)
+            careless, _ = await asyncio.gather(
+                self._train_carelessly(),
+                # Meanwhile the work goes on, until there are enough new examples for a training to start by itself.
+                self._correct_until(expert, application, train=TRAIN_EXAMPLES, holdout=MIN_GROUPS),
+            )
+            promoted, swap = await self._train_well(application)
             after = await self._ask_fresh(application, "after")
             return Figures(
                 before=before,
@@ -173,22 +179,21 @@ class Turn:
                 raise Unavailable(f"only {stored} of {self.requests} answers were stored after {STEP_SECONDS:.0f} s")
             await asyncio.sleep(0.2)
 
-    async def _train_carelessly(self, expert: SimulatedExpert, application: Application) -> dict[str, Any]:
+    async def _correct_first(self, expert: SimulatedExpert, application: Application) -> None:
         self.screen.step("The expert corrects until the holdout is large enough to judge by")
         await self._correct_until(expert, application, train=TRAIN_EXAMPLES // 2, holdout=MIN_GROUPS)
+
+    async def _train_carelessly(self) -> dict[str, Any]:
         self.screen.step("Somebody in a hurry trains at once, without replay (preset careless)")
         body = {"kind": "train", "workload": WORKLOAD, "preset": "careless", "why": "in a hurry", "who": "demo"}
         job = await self._post("scheduler", "/v1/jobs", body)
-        version = await self._follow_training(job["job_id"])
+        self._careless_job = str(job["job_id"])
+        version = await self._follow_training(self._careless_job)
         return await self._follow_verdict(version)
 
-    async def _train_well(
-        self, expert: SimulatedExpert, application: Application
-    ) -> tuple[dict[str, Any], list[Reply]]:
-        self.screen.step(f"The expert goes on; {TRAIN_EXAMPLES} new examples start a training by themselves")
-        earlier = {job["job_id"] for job in await self._trainings()}
-        await self._correct_until(expert, application, train=TRAIN_EXAMPLES, holdout=MIN_GROUPS)
-        version = await self._follow_training(await self._new_training(earlier))
+    async def _train_well(self, application: Application) -> tuple[dict[str, Any], list[Reply]]:
+        self.screen.step(f"{TRAIN_EXAMPLES} new examples start a training by themselves (preset default)")
+        version = await self._follow_training(await self._new_training({self._careless_job}))
         self.screen.step("Eight clients go on asking while the candidate is judged and takes over")
         async with application.asking_on(self._swap_tickets, pause_seconds=0.4) as replies:
             verdict = await self._follow_verdict(version)
