@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from services.promotion.background import Repeating
@@ -21,7 +20,6 @@ from shared.calls import Caller
 from shared.consumer import ConsumerLoop
 from shared.db import create_tables, open_database
 from shared.outbox import OutboxPublisher
-from shared.processes import obey_supervisor
 from shared.settings import SharedSettings
 from shared.web import configure_logging, crash, create_app, serve
 
@@ -33,7 +31,7 @@ def build(shared: SharedSettings, own: PromotionSettings, on_crash: Callable[[Ba
     create_tables(engine)
     bus = open_bus(shared.bus)
     bus.ensure_topics()
-    publisher = OutboxPublisher(engine, bus, SERVICE)
+    publisher = OutboxPublisher(engine, bus, SERVICE, on_crash=on_crash)
     reconciler = Reconciler(engine, fleet, own)
     stewardship = Stewardship(engine, fleet, reconciler, committed=publisher.notify)
     callers = Caller(shared.url_of("annotation")), Caller(shared.url_of("scheduler"))
@@ -86,16 +84,10 @@ def build(shared: SharedSettings, own: PromotionSettings, on_crash: Callable[[Ba
     def unknown(_request: Request, error: UnknownVersion) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, status_code=404)
 
-    @app.exception_handler(RequestValidationError)
-    def misshapen(_request: Request, error: RequestValidationError) -> JSONResponse:
-        sentences = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()]
-        return JSONResponse({"detail": "; ".join(sentences)}, status_code=422)
-
     return app
 
 
 def main() -> None:
-    obey_supervisor()
     shared = SharedSettings.load()
     configure_logging(shared.log_level)
     serve(build(shared, PromotionSettings.load()), shared.host, shared.promotion_port)

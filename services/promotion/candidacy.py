@@ -38,7 +38,7 @@ from services.promotion.stages import Stage
 from services.promotion.tables import ASKED, PROMOTING, WANTED, MeasurementRow, ModelRow, WorkRow
 from services.promotion.transitions import RATCHET, ChampionChanged, move
 from shared.artifacts import uri_of
-from shared.db import transaction
+from shared.db import reading, transaction
 from shared.errors import Unavailable, Unusable
 from shared.events import CandidateJudged, utc_now
 from shared.outbox import Outbox
@@ -68,7 +68,7 @@ class Candidacy:
 
     def advance_all(self) -> None:
         """One step of every candidate whose time has come, oldest first."""
-        with transaction(self.engine) as session:
+        with reading(self.engine) as session:
             works = list(Registry(session).all_work())
         for state in (WANTED, ASKED, PROMOTING):
             metrics.WORK.labels(state).set(sum(work.state == state for work in works))
@@ -78,7 +78,7 @@ class Candidacy:
 
     def advance(self, work: WorkRow) -> None:
         step = {WANTED: self._order, ASKED: self._judge, PROMOTING: self._promote}[work.state]
-        with transaction(self.engine) as session:
+        with reading(self.engine) as session:
             row = Registry(session).model(work.version)
         assert row is not None
         try:
@@ -89,7 +89,7 @@ class Candidacy:
     # -- WANTED: ask annotation for the holdout as it is now, and the scheduler for the evaluation
 
     def _order(self, work: WorkRow, row: ModelRow) -> None:
-        with transaction(self.engine) as session:
+        with reading(self.engine) as session:
             champion = Registry(session).champion(row.workload)
         if champion is None:
             raise Unavailable(f"{row.workload} has no champion yet")
@@ -131,7 +131,7 @@ class Candidacy:
 
     def _judge(self, work: WorkRow, row: ModelRow) -> None:
         assert work.job_id is not None
-        with transaction(self.engine) as session:
+        with reading(self.engine) as session:
             registry = Registry(session)
             measurement = registry.measurement(work.job_id)
             champion = registry.champion(row.workload)
@@ -171,7 +171,7 @@ class Candidacy:
 
     def _mistaken(self, case: Case, evaluation: Evaluation) -> str | None:
         """Why this is not the evaluation that was ordered, in words."""
-        with transaction(self.engine) as session:
+        with reading(self.engine) as session:
             champion = Registry(session).model(case.champion)
         assert champion is not None
         for row in (champion, case.row):
@@ -205,6 +205,9 @@ class Candidacy:
             current, fresh = registry.work(work.version), registry.model(work.version)
             if current is None or fresh is None or current.state != work.state:
                 return  # another promoter was quicker
+            champion = registry.champion(row.workload)
+            if work.state == ASKED and (champion is None or champion.version != case.champion):
+                return  # it changed since the figures were read; the next step measures again
             self._write_verdict(session, current, fresh, case, verdict, folder)
         metrics.VERDICTS.labels(row.workload, verdict.outcome).inc()
         log.info("%s: %s: %s", row.version, verdict.outcome, "; ".join(verdict.reasons))
@@ -264,7 +267,7 @@ class Candidacy:
 
     def _give_up(self, work: WorkRow, row: ModelRow, reason: str) -> None:
         assert work.job_id is not None
-        with transaction(self.engine) as session:
+        with reading(self.engine) as session:
             measurement = Registry(session).measurement(work.job_id)
         assert measurement is not None  # the verdict came from it
         case, verdict = self._verdict(self._case(work, row), measurement)

@@ -21,7 +21,7 @@ from services.promotion.replicas import Replica, ReplicaAway
 from services.promotion.repository import Registry
 from services.promotion.settings import PromotionSettings
 from services.promotion.tables import PROMOTING, ModelRow
-from shared.db import transaction
+from shared.db import reading
 from shared.errors import ArtifactInvalid, Unavailable, Unusable
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class Reconciler:
     def _needs(self) -> tuple[dict[str, _Need], frozenset[str]]:
         """By replica: what it should hold; and every adapter we know of, the only ones we ever unload."""
         needs = {url: _Need() for url in self._urls()}
-        with transaction(self._engine) as session:
+        with reading(self._engine) as session:
             registry = Registry(session)
             for row in _wanted(registry):
                 if not self._fleet.knows(row.workload):
@@ -175,7 +175,7 @@ class Reconciler:
         if not lock.acquire(timeout=_UNLOAD_PATIENCE_SECONDS):
             return  # it is about to serve; the next look asks again
         try:
-            with transaction(self._engine) as session:
+            with reading(self._engine) as session:
                 if name in {row.version for row in _wanted(Registry(session))}:
                     return
             replica.unload(name)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, SQLModel, col, select
+from sqlmodel import Session, col, select
 
 from services.promotion.audit import GENESIS, Edge, hash_of
 from services.promotion.stages import Stage
 from services.promotion.tables import AuditRow, MeasurementRow, ModelRow, PlanRow, WorkRow
+from shared.db import insert_once
 
 
 class Registry:
@@ -18,7 +18,7 @@ class Registry:
 
     def lock(self) -> PlanRow:
         """The plan's row, held until the transaction ends: stage changes happen one after the other."""
-        self._insert_or_ignore(PlanRow(id=1))
+        insert_once(self._session, PlanRow(id=1))
         query = select(PlanRow).where(PlanRow.id == 1).with_for_update()
         return self._session.exec(query.execution_options(populate_existing=True)).one()
 
@@ -46,7 +46,7 @@ class Registry:
 
     def add_model(self, row: ModelRow) -> bool:
         """False when the version is already there; it then stays as it is."""
-        return self._insert_or_ignore(row)
+        return insert_once(self._session, row)
 
     def work(self, version: str) -> WorkRow | None:
         return self._session.get(WorkRow, version)
@@ -57,7 +57,7 @@ class Registry:
         return [work for work, _ in self._session.exec(query).all()]
 
     def add_work(self, row: WorkRow) -> None:
-        self._insert_or_ignore(row)
+        insert_once(self._session, row)
 
     def finish_work(self, work: WorkRow) -> None:
         self._session.delete(work)
@@ -66,7 +66,7 @@ class Registry:
         return self._session.get(MeasurementRow, job_id)
 
     def add_measurement(self, row: MeasurementRow) -> None:
-        self._insert_or_ignore(row)
+        insert_once(self._session, row)
 
     def append_edge(self, edge: Edge) -> None:
         """Call `lock` first: two chains would grow from one row otherwise."""
@@ -94,15 +94,6 @@ class Registry:
 
     def flush(self) -> None:
         self._session.flush()
-
-    def _insert_or_ignore(self, row: SQLModel) -> bool:
-        values = row.model_dump()
-        connection = self._session.connection()
-        if connection.dialect.name == "postgresql":
-            return (
-                connection.execute(postgresql.insert(type(row)).values(values).on_conflict_do_nothing()).rowcount == 1
-            )
-        return connection.execute(sqlite.insert(type(row)).values(values).on_conflict_do_nothing()).rowcount == 1
 
 
 def _edge(row: AuditRow) -> Edge:

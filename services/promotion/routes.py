@@ -17,7 +17,7 @@ from services.promotion.serving import Stewardship, UnknownVersion
 from services.promotion.stages import Stage
 from services.promotion.tables import ModelRow
 from shared.artifacts import path_of, verify
-from shared.db import transaction
+from shared.db import reading
 from shared.errors import Unavailable
 
 # The page is one file with its styles inside; text captured from users is in it, so no script may run there.
@@ -49,7 +49,7 @@ def create_router(engine: Engine, stewardship: Stewardship, reconciler: Reconcil
 
     @router.get("/v1/plan", tags=["plan"])
     def plan(if_none_match: Annotated[str | None, Header()] = None) -> Response:
-        with transaction(engine) as session:
+        with reading(engine) as session:
             row = Registry(session).plan()
         if row is None or not row.plan_version:
             raise Unavailable("there is no plan yet; promotion is starting")
@@ -60,7 +60,7 @@ def create_router(engine: Engine, stewardship: Stewardship, reconciler: Reconcil
 
     @router.get("/v1/models", tags=["models"])
     def models(workload: str | None = None) -> dict[str, Any]:
-        with transaction(engine) as session:
+        with reading(engine) as session:
             return {"models": [_model(row) for row in Registry(session).models(workload)]}
 
     @router.get("/v1/models/{version}", tags=["models"])
@@ -75,7 +75,7 @@ def create_router(engine: Engine, stewardship: Stewardship, reconciler: Reconcil
     @router.post("/v1/workloads/{workload}/rollback", tags=["models"])
     def rollback(workload: str, body: Rollback) -> dict[str, Any]:
         stewardship.roll_back(workload, who=body.who, why=body.why, leaving=body.leaving, to=body.to)
-        with transaction(engine) as session:
+        with reading(engine) as session:
             champion = Registry(session).champion(workload)
         assert champion is not None
         return _model(champion)
@@ -93,7 +93,7 @@ def create_router(engine: Engine, stewardship: Stewardship, reconciler: Reconcil
 
     @router.get("/v1/audit", tags=["audit"])
     def audit(workload: str | None = None) -> dict[str, Any]:
-        with transaction(engine) as session:
+        with reading(engine) as session:
             chain = Registry(session).chain()
         edges = [
             {
@@ -114,7 +114,7 @@ def create_router(engine: Engine, stewardship: Stewardship, reconciler: Reconcil
 
     @router.get("/v1/status", tags=["operations"])
     def status() -> dict[str, Any]:
-        with transaction(engine) as session:
+        with reading(engine) as session:
             registry = Registry(session)
             row = registry.plan()
             return {
@@ -134,7 +134,7 @@ def create_router(engine: Engine, stewardship: Stewardship, reconciler: Reconcil
 
 
 def _found(engine: Engine, version: str) -> ModelRow:
-    with transaction(engine) as session:
+    with reading(engine) as session:
         row = Registry(session).model(version)
     if row is None:
         raise UnknownVersion(f"there is no version {version!r}; GET /v1/models lists them")

@@ -18,7 +18,7 @@ from services.promotion.repository import Registry
 from services.promotion.stages import Stage, objection
 from services.promotion.tables import ModelRow
 from services.promotion.transitions import crown, seat_bare_bases
-from shared.db import transaction
+from shared.db import reading, transaction
 from shared.errors import Unusable
 from shared.outbox import Outbox
 
@@ -66,7 +66,7 @@ class Stewardship:
         """
         if not self.fleet.knows(workload):
             raise UnknownVersion(f"there is no workload {workload!r} in ratchet.toml")
-        with transaction(self.engine) as session:
+        with reading(self.engine) as session:
             champion = Registry(session).champion(workload)
         if champion is None or champion.version == to or (leaving is not None and champion.version != leaving):
             return
@@ -117,14 +117,14 @@ class Stewardship:
         self._after_commit()
 
     def _model(self, version: str) -> ModelRow:
-        with transaction(self.engine) as session:
+        with reading(self.engine) as session:
             row = Registry(session).model(version)
         if row is None:
             raise UnknownVersion(f"there is no version {version!r}; GET /v1/models lists them")
         return row
 
     def _after_commit(self) -> None:
-        with transaction(self.engine) as session:
+        with reading(self.engine) as session:
             plan = Registry(session).plan()
         metrics.PLAN_VERSION.set(plan.plan_version if plan else 0)
         self.committed()

@@ -101,7 +101,7 @@ def whole(tmp_path: Path, servers: list[ModelServerDouble]) -> Iterator[Whole]:
     assert made.crashes == []
 
 
-def until(holds: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(holds: Callable[[], Any], seconds: float = 60.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < deadline, "it did not come true in time"

@@ -6,6 +6,7 @@ import pytest
 
 from services.promotion import candidacy, serving
 from services.promotion.audit import verify_chain
+from services.promotion.reporting import seal_report
 from services.promotion.tables import ASKED, PROMOTING, WANTED
 from shared.artifacts import path_of, verify
 from shared.errors import Unusable
@@ -172,6 +173,40 @@ def test_a_candidate_is_measured_again_when_the_champion_changed_meanwhile(stage
     assert stage.row(second.version).measured_against == first.version
     report = json.loads((stage.artifacts / "reports" / second.version / "report.json").read_text())
     assert report["champion"] == first.version
+
+
+def test_a_champion_that_changes_while_the_report_is_written_makes_the_verdict_void(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = stage.bring(seal_run(stage.artifacts, "job-0"), right=0)
+    event = seal_run(stage.artifacts, "job-1")
+    stage.scheduler.scores[event.version] = (3, 198)
+    stage.hear(event)
+    stage.step()
+    stage.hear(stage.scheduler.evaluate())
+
+    def overtaken(*arguments: Any) -> Any:
+        stage.stewardship.promote_by_hand(other, who="mara", why="meanwhile", override=True)
+        return seal_report(*arguments)
+
+    monkeypatch.setattr(candidacy, "seal_report", overtaken)
+    stage.step()
+    monkeypatch.undo()
+    assert stage.row(event.version).stage == "EVALUATING"
+    stage.step()
+    stage.step()
+    assert [v["version"] for v in stage.scheduler.orders[-1]["versions"]] == [other, event.version]
+
+
+def test_an_evaluation_that_took_another_adapter_is_inconclusive(stage: Stage) -> None:
+    event, other = (seal_run(stage.artifacts, f"job-{n}") for n in (1, 2))
+    stage.hear(event)
+    stage.step()
+    stage.scheduler.orders[0]["versions"][1]["run_uri"] = other.run_uri
+    stage.hear(stage.scheduler.evaluate())
+    stage.step()
+    assert stage.row(event.version).stage == "INCONCLUSIVE"
+    assert "another adapter" in stage.row(event.version).reasons[0]
 
 
 def test_a_leak_of_the_holdout_is_rejected(stage: Stage) -> None:
