@@ -7,6 +7,7 @@ Fails: the child's exit status decides. 0 done; 2 bad input: failed at once; 3 o
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,7 +29,7 @@ from shared.outbox import Outbox
 log = logging.getLogger(__name__)
 
 BAD_INPUT, OUT_OF_RESOURCES = 2, 3  # exit statuses of a child
-DIED, RESOURCES, NO_OUTPUT = "died", "resources", "no_output"  # why an attempt is made again
+DIED, RESOURCES, NO_OUTPUT, SILENT = "died", "resources", "no_output", "silent"  # why an attempt is made again
 
 Ending = Callable[[], None]
 
@@ -70,6 +71,7 @@ def complete(shop: Workshop, claim: Claim, manifest: dict[str, Any]) -> None:
     JOB_SECONDS.labels(kind_of(claim.order)).observe(now - claim.started_at)
     log.info("job %s is done: %s", claim.job_id, json.dumps(result)[:500])
     shop.committed()
+    _clear_leftovers(shop, claim)
 
 
 def try_again(shop: Workshop, claim: Claim, error: str, cause: str) -> None:
@@ -90,6 +92,7 @@ def fail(shop: Workshop, claim: Claim, error: str) -> None:
     with transaction(shop.engine) as session:
         jobs.fail(session, Outbox(session, SERVICE), claim, error=error, now=shop.clock())
     shop.committed()
+    _clear_leftovers(shop, claim)
 
 
 def release(shop: Workshop, claim: Claim) -> None:
@@ -111,6 +114,13 @@ def persist(shop: Workshop, ending: Ending) -> None:
             log.warning("what became of a job cannot be written yet: %s", error)
             if shop.stopping.wait(1.0):
                 return None
+
+
+def _clear_leftovers(shop: Workshop, claim: Claim) -> None:
+    """Checkpoints and half-written drafts of a job that has ended: nobody goes on from them. The log stays."""
+    out = shop.output_of(claim)
+    for folder in (out.with_name(f"{out.name}.work"), *out.parent.glob(f".{out.name}.*.partial")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _made(shop: Workshop, claim: Claim, manifest: dict[str, Any]) -> tuple[dict[str, Any], Event]:

@@ -18,6 +18,7 @@ from services.scheduler.jobs import Claim
 from services.scheduler.launcher import Child
 from services.scheduler.metrics import LOST_LEASES
 from services.scheduler.orders import EvaluateOrder, TrainOrder, adapter_of, evaluate_arguments, train_arguments
+from services.scheduler.reading import Silence
 from services.scheduler.workshop import Workshop
 from shared.artifacts import path_of, verify
 from shared.errors import ArtifactInvalid, Unusable
@@ -25,6 +26,10 @@ from shared.errors import ArtifactInvalid, Unusable
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.2
+
+
+class Silent(Exception):
+    """The child showed no progress for too long; it has been ended."""
 
 
 class Stopped(Exception):
@@ -46,6 +51,8 @@ def _attempt(shop: Workshop, claim: Claim, heartbeat: Heartbeat) -> endings.Endi
         return _work(shop, claim, heartbeat)
     except Stopped:
         return partial(endings.release, shop, claim)
+    except Silent as error:
+        return partial(endings.try_again, shop, claim, str(error), endings.SILENT)
     except Unusable as error:  # what the order names cannot be used; the child would say so with status 2
         return partial(endings.fail, shop, claim, str(error))
     except OSError as error:
@@ -65,7 +72,7 @@ def _work(shop: Workshop, claim: Claim, heartbeat: Heartbeat) -> endings.Ending:
     child = shop.launcher.start(command, shop.log_of(claim))
     try:
         heartbeat.tells(child.ref)
-        status = _watch(shop, heartbeat, child)
+        status = _watch(shop, claim, heartbeat, child)
     finally:
         child.stop(0.0)  # harmless when it has ended
     return endings.of_child(shop, claim, status)
@@ -103,8 +110,9 @@ def _write_schema(order: EvaluateOrder, folder: Path) -> Path | None:
     return schema
 
 
-def _watch(shop: Workshop, heartbeat: Heartbeat, child: Child) -> int:
-    """The child's exit status. Raises Stopped, or LeaseLost; the child has ended then."""
+def _watch(shop: Workshop, claim: Claim, heartbeat: Heartbeat, child: Child) -> int:
+    """The child's exit status. Raises Stopped, Silent or LeaseLost; the child has ended then."""
+    silence = Silence(shop.metrics_of(claim))
     while (status := child.wait(_LOOK_SECONDS)) is None:
         if heartbeat.lost is not None:
             child.stop(0.0)  # another worker may start its own any moment
@@ -112,4 +120,7 @@ def _watch(shop: Workshop, heartbeat: Heartbeat, child: Child) -> int:
         if shop.stopping.is_set():
             child.stop(shop.settings.stop_grace_seconds)
             raise Stopped
+        if silence.seconds() > shop.settings.silence_seconds:
+            child.stop(shop.settings.stop_grace_seconds)
+            raise Silent(f"the child showed no progress for {shop.settings.silence_seconds:g} s and was ended")
     return status

@@ -128,6 +128,11 @@ def claim(
     return None
 
 
+def anything_to_claim(session: Session, now: float) -> bool:
+    """A look without a lock; `claim` decides."""
+    return _next(session, now) is not None
+
+
 def renew(session: Session, held: Claim, *, now: float, lease_seconds: float, **facts: Any) -> None:
     """Keeps the job for another lease. facts: `progress` and `child`, when they are known."""
     _write(session, held, lease_until=now + lease_seconds, heartbeat_at=now, **facts)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,25 @@ def last_line_of_json(file: Path) -> dict[str, Any] | None:
         if isinstance(value, dict):
             return value
     return None
+
+
+class Silence:
+    """How long a file has not grown, by this process's own clock."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._seen, self._since = self._size(), time.monotonic()
+
+    def seconds(self) -> float:
+        if (size := self._size()) != self._seen:
+            self._seen, self._since = size, time.monotonic()
+        return time.monotonic() - self._since
+
+    def _size(self) -> int:
+        try:
+            return self._file.stat().st_size
+        except OSError:
+            return 0
 
 
 def last_sentence(file: Path) -> str:

@@ -88,11 +88,15 @@ def remembered(session: Session, workload: str) -> WorkloadRow:
     return row
 
 
+def follows_cron(session: Session, workload: str, cron: str | None) -> bool:
+    row = session.get(WorkloadRow, workload)
+    return row is not None and row.cron == cron and row.nightly_through > 0
+
+
 def follow_cron(session: Session, workload: str, cron: str | None, now: float) -> None:
     """A nightly that is new in ratchet.toml has missed nothing yet."""
     row = remembered(session, workload)
-    if row.cron != cron or not row.nightly_through:
-        row.cron, row.nightly_through = cron, now
+    row.cron, row.nightly_through = cron, now
 
 
 def pending_alert(session: Session, workload: str) -> AlertRow | None:
@@ -100,10 +104,15 @@ def pending_alert(session: Session, workload: str) -> AlertRow | None:
     return session.exec(query.order_by(col(AlertRow.accepted_at))).first()
 
 
-def settle_occasions(session: Session, workload: str, now: float) -> None:
-    """Waiting alerts and nightlies up to now are answered: by a training, or by the finding that it is not needed."""
+def settle_occasions(session: Session, workload: str, now: float, *, refused: bool) -> None:
+    """Waiting alerts and nightlies up to now are answered: by a training, or because none is needed or possible.
+
+    refused: the alerts are forgotten, so that they are accepted when they come again.
+    """
     query = select(AlertRow).where(AlertRow.workload == workload, col(AlertRow.pending).is_(True))
     for alert in session.exec(query).all():
+        if refused:
+            session.delete(alert)
         alert.pending = False
     remembered(session, workload).nightly_through = now
 

@@ -20,7 +20,7 @@ from services.scheduler.requests import Intake, request_evaluation, request_trai
 from services.scheduler.tables import JobRow, WorkloadRow
 from services.scheduler.ticks import Ticker
 from services.scheduler.triggers import Trigger
-from shared.db import transaction
+from shared.db import reading, transaction
 
 Words = Annotated[str, Field(max_length=2000)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -78,13 +78,13 @@ def router(intake: Intake, ticker: Ticker, wake_triggers: Callable[[], None]) ->
         kind: str | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> dict[str, list[dict[str, Any]]]:
-        with transaction(intake.engine) as session:
+        with reading(intake.engine) as session:
             rows = repository.jobs(session, workload=workload, state=state, kind=kind, limit=limit)
             return {"jobs": [job_shown(row) for row in rows]}
 
     @routes.get("/jobs/{job_id}")
     def show_job(job_id: str) -> dict[str, Any]:
-        with transaction(intake.engine) as session:
+        with reading(intake.engine) as session:
             row = session.get(JobRow, job_id)
             if row is None:
                 raise HTTPException(404, f"there is no job {job_id}; GET /v1/jobs lists them")
@@ -99,7 +99,7 @@ def router(intake: Intake, ticker: Ticker, wake_triggers: Callable[[], None]) ->
 
     @routes.get("/status")
     def status() -> dict[str, Any]:
-        with transaction(intake.engine) as session:
+        with reading(intake.engine) as session:
             workloads = {name: _workload_shown(session, name, intake, ticker) for name in intake.deployment.workloads}
             return {"workloads": workloads, "jobs": repository.counts(session)}
 

@@ -15,7 +15,7 @@ from services.scheduler.execution import execute
 from services.scheduler.metrics import QUEUED_JOBS, RUNNING_JOBS
 from services.scheduler.tables import QUEUED
 from services.scheduler.workshop import Workshop
-from shared.db import transaction
+from shared.db import reading, transaction
 from shared.errors import Unavailable
 from shared.ids import uuid7
 from shared.outbox import Outbox
@@ -66,6 +66,10 @@ class Runner(threading.Thread):
         settings = self._shop.settings
         if len(self._attempts) >= settings.max_running or self._shop.stopping.is_set():
             return None
+        with reading(self._shop.engine) as session:  # idle polls take no write lock
+            QUEUED_JOBS.set(repository.counts(session)[QUEUED])
+            if not jobs.anything_to_claim(session, self._shop.clock()):
+                return None
         with transaction(self._shop.engine) as session:
             claim = jobs.claim(
                 session,
@@ -76,7 +80,6 @@ class Runner(threading.Thread):
                 max_running=settings.max_running,
                 max_attempts=settings.max_attempts,
             )
-            QUEUED_JOBS.set(repository.counts(session)[QUEUED])
         if claim is not None:
             log.info("job %s begins, attempt %d", claim.job_id, claim.attempt)
             self._shop.committed()

@@ -21,6 +21,9 @@ class SchedulerSettings(EnvironmentSettings):
     resources_retry_seconds: float = Field(
         30.0, ge=0, description="the same after a child ran out of memory or disk; doubles each time"
     )
+    silence_seconds: float = Field(
+        3600.0, gt=0, description="a child that shows no progress for so long is ended and tried again"
+    )
     max_body_bytes: int = Field(1_000_000, ge=1000, description="largest request body; a larger one gets 413")
     stop_grace_seconds: float = Field(5.0, ge=0, description="time a child has to end before it is killed")
     nice: int = Field(5, ge=0, le=19, description="how much a child steps back behind the services (Unix nice)")

@@ -17,7 +17,7 @@ from services.scheduler.jobs import Asked
 from services.scheduler.metrics import NEW_EXAMPLES, TRIGGERS
 from services.scheduler.requests import Intake, request_training
 from services.scheduler.triggers import Decision, Skip, Standing, Start, Wait, decide
-from shared.db import transaction
+from shared.db import reading, transaction
 from shared.errors import Unavailable, Unusable
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class Ticker:
         )
 
     def start(self) -> None:
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a tick that is still busy is no news
         self._clockwork.start()
 
     def wake(self) -> None:
@@ -78,30 +79,34 @@ class Ticker:
 
     def _look_at(self, workload: str) -> None:
         declared, now = self._intake.workload(workload), self._intake.clock()
-        with transaction(self._intake.engine) as session:
-            repository.follow_cron(session, workload, declared.trigger.cron, now)
-            session.flush()
+        with reading(self._intake.engine) as session:
+            followed = repository.follows_cron(session, workload, declared.trigger.cron)
+        if not followed:
+            with transaction(self._intake.engine) as session:
+                repository.follow_cron(session, workload, declared.trigger.cron, now)
+        with reading(self._intake.engine) as session:
             standing = repository.standing(session, workload, declared.preset)
         NEW_EXAMPLES.labels(workload).set(standing.new_examples)
         decision = self.decision(workload, standing, now)
         if isinstance(decision, Wait):
             return
-        if isinstance(decision, Start):
-            self._start(workload, decision, standing, now)
+        refused = isinstance(decision, Start) and not self._start(workload, decision, standing, now)
         if isinstance(decision, Skip):
             log.info("%s: %s", workload, decision.why)
         with transaction(self._intake.engine) as session:
-            repository.settle_occasions(session, workload, now)
+            repository.settle_occasions(session, workload, now, refused=refused)
 
-    def _start(self, workload: str, decision: Start, standing: Standing, now: float) -> None:
+    def _start(self, workload: str, decision: Start, standing: Standing, now: float) -> bool:
+        """Whether there is a job now; raises Unavailable."""
         asked = Asked(trigger=decision.trigger, who="trigger", why=decision.why)
         try:
             job, new = request_training(self._intake, workload, None, asked)
         except Unusable as error:
             self._refused[workload] = (standing.new_examples, now + REFUSED_PAUSE_SECONDS, str(error))
             log.warning("no training of %s: %s", workload, error)
-            return
+            return False
         self._refused.pop(workload, None)
         if new:
             TRIGGERS.labels(decision.trigger).inc()
             log.info("training %s of %s is queued: %s", job.id, workload, decision.why)
+        return True

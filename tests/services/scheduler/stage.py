@@ -35,7 +35,7 @@ T = TypeVar("T")
 CHILD = Path(__file__).with_name("child.py")
 
 
-def until(look: Callable[[], T], what: str, seconds: float = 20.0) -> T:
+def until(look: Callable[[], T], what: str, seconds: float = 60.0) -> T:
     """What `look` sees once it is true; fails after the deadline."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):
@@ -127,7 +127,7 @@ class Stage:
     def workshop(self, **settings: Any) -> Workshop:
         command = shlex.join([sys.executable, str(CHILD), str(self.script)])
         quick: dict[str, Any] = {
-            "lease_seconds": 1.5,
+            "lease_seconds": 4.0,
             "heartbeat_seconds": 0.3,
             "poll_seconds": 0.05,
             "retry_seconds": 0.05,
@@ -157,9 +157,9 @@ class Stage:
             runner.stop()
         assert crashes == []
 
-    def ends(self, job_id: str) -> JobRow:
+    def ends(self, job_id: str, seconds: float = 60.0) -> JobRow:
         """The job once it is done or failed."""
-        until(lambda: self.job(job_id).state in ("done", "failed"), f"the end of {job_id}")
+        until(lambda: self.job(job_id).state in ("done", "failed"), f"the end of {job_id}", seconds)
         return self.job(job_id)
 
 

@@ -2,15 +2,18 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from services.scheduler import jobs
 from services.scheduler.launcher import LocalLauncher
 from services.scheduler.orders import ScoredVersion
 from services.scheduler.reading import last_line_of_json, last_sentence
 from shared import artifacts
 from shared.artifacts import path_of, read_manifest
 from shared.db import transaction
+from shared.errors import Unavailable
 from shared.events import CandidateTrained, JobFailed, JobStarted, VersionsEvaluated
 from tests.services.scheduler.stage import Stage, is_alive, until
 
@@ -212,6 +215,71 @@ def test_two_jobs_run_together_where_there_is_room(stage: Stage) -> None:
         pids = until(lambda: len(stage.pids()) == 2 and stage.pids(), "two children")
         assert all(is_alive(pid) for pid in pids)
     assert not any(is_alive(pid) for pid in pids)
+
+
+def test_a_child_without_progress_is_ended_and_tried_again(stage: Stage) -> None:
+    stage.acts("hang", "work")
+    job, _ = stage.train()
+    with stage.running(silence_seconds=1.0, max_attempts=50):  # a busy machine may be too slow for one second
+        done = stage.ends(job.id)
+    assert (done.state, done.attempts > 1) == ("done", True)
+    assert not is_alive(stage.pids()[0])
+
+
+def test_a_worker_that_cannot_renew_its_lease_ends_its_child(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.acts("hang", "work")
+    job, _ = stage.train()
+    renewing = jobs.renew
+
+    def away(*_arguments: object, **_facts: object) -> None:
+        raise Unavailable("the database is away")
+
+    with stage.running():
+        (pid,) = until(stage.pids, "the child")
+        monkeypatch.setattr(jobs, "renew", away)
+        until(lambda: not is_alive(pid), "the end of the child")
+        monkeypatch.setattr(jobs, "renew", renewing)
+        done = stage.ends(job.id)  # taken up again when the lease has run out
+    assert (done.state, done.attempts) == ("done", 2)
+
+
+def test_a_result_is_written_when_the_database_comes_back(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.acts("work")
+    job, _ = stage.train()
+    completing, refusals = jobs.complete, iter([Unavailable("the database is away")])
+
+    def complete(*arguments: Any, **facts: Any) -> None:
+        for refusal in refusals:
+            raise refusal
+        completing(*arguments, **facts)
+
+    monkeypatch.setattr(jobs, "complete", complete)
+    with stage.running():
+        done = stage.ends(job.id)
+    assert (done.state, done.attempts, len(stage.pids())) == ("done", 1, 1)
+
+
+def test_a_job_folder_that_cannot_be_made_is_tried_again_and_reported(stage: Stage) -> None:
+    stage.acts("work")
+    job, _ = stage.train()
+    (stage.folder / "jobs").write_text("a file where a folder should be, as a full disk would refuse one")
+    with stage.running():
+        failed = stage.ends(job.id)
+    assert (failed.state, failed.attempts, stage.pids()) == ("failed", 3, [])
+    assert (failed.error or "").startswith("the attempt cannot be made: ")
+
+
+@pytest.mark.parametrize("last_act", ["work", "exit 2"])
+def test_nothing_half_made_is_left_when_a_job_has_ended(stage: Stage, last_act: str) -> None:
+    stage.acts("checkpoint and die", last_act)
+    job, _ = stage.train()
+    runs = stage.folder / "artifacts" / "runs"
+    with stage.running():
+        until(lambda: (runs / f"{job.id}.work").exists() or stage.job(job.id).attempts > 1, "the first attempt")
+        stage.ends(job.id)
+        until(lambda: not (runs / f"{job.id}.work").exists(), "the clearing")
+    assert list(runs.glob(f".{job.id}*")) == []
+    assert (stage.folder / "jobs" / job.id / "log.txt").exists()
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,14 @@ def test_an_alert_in_the_cooldown_is_ignored_and_may_come_again(client: TestClie
     assert len(client.post("/v1/alerts", json=webhook(alert())).json()["accepted"]) == 1
 
 
+def test_an_alert_whose_training_was_refused_may_come_again(client: TestClient, stage: Stage) -> None:
+    curate(stage, 9)
+    stage.examples = 9
+    for _ in range(2):
+        assert len(client.post("/v1/alerts", json=webhook(alert())).json()["accepted"]) == 1
+    assert client.get("/v1/jobs").json() == {"jobs": []}
+
+
 def test_two_alerts_of_one_workload_ask_for_one_training(client: TestClient, stage: Stage) -> None:
     curate(stage, 20)
     answer = client.post("/v1/alerts", json=webhook(alert(), alert(fingerprint="f2"))).json()

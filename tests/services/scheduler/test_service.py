@@ -86,7 +86,7 @@ class Deployed:
             "RATCHET_ANNOTATION_URL": self.annotation_url,
             "RATCHET_SCHEDULER_PORT": port,
             "RATCHET_SCHEDULER_TRAIN_COMMAND": f"{sys.executable} {CHILD} {self.script}",
-            "RATCHET_SCHEDULER_LEASE_SECONDS": 1.5,
+            "RATCHET_SCHEDULER_LEASE_SECONDS": 4,
             "RATCHET_SCHEDULER_HEARTBEAT_SECONDS": 0.3,
             "RATCHET_SCHEDULER_POLL_SECONDS": 0.1,
             "RATCHET_SCHEDULER_RETRY_SECONDS": 0.1,
@@ -118,7 +118,10 @@ class Deployed:
         self.bus.publish([Outgoing(topics.CURATION, "triage", encode(event, "annotation")) for event in events])
 
     def told(self, kind: type[Event]) -> list[Event]:
-        """All events of this kind on ratchet.jobs; nothing is committed, so each call reads from the first."""
+        """All events of this kind on ratchet.jobs, each once as consumers count them: by its id.
+
+        Nothing is committed, so each call reads from the first.
+        """
         consumer = self.bus.consumer("test-reader", [topics.JOBS])
         try:
             records = []
@@ -126,7 +129,8 @@ class Deployed:
                 records += found
         finally:
             consumer.close()
-        return [event for _, event in (decode(r.value) for r in records) if isinstance(event, kind)]
+        by_id = {envelope.id: event for envelope, event in (decode(record.value) for record in records)}
+        return [event for event in by_id.values() if isinstance(event, kind)]
 
     def clear(self) -> None:
         for process in self.processes:
@@ -141,27 +145,27 @@ class Scheduler:
     url: str
 
     def ready(self) -> "Scheduler":
-        until(self._answers, "readiness", seconds=40)
+        until(self._answers, "readiness", seconds=120)
         return self
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, "the scheduler ended"
         try:
-            return httpx.get(f"{self.url}/readyz").status_code == 200
+            return httpx.get(f"{self.url}/readyz", timeout=20).status_code == 200
         except httpx.TransportError:
             return False
 
     def train(self) -> str:
-        answer = httpx.post(f"{self.url}/v1/jobs", json={"kind": "train", "workload": "triage"}, timeout=20)
+        answer = httpx.post(f"{self.url}/v1/jobs", json={"kind": "train", "workload": "triage"}, timeout=60)
         assert answer.status_code in (200, 202), answer.text
         return str(answer.json()["job_id"])
 
     def job(self, job_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"{self.url}/v1/jobs/{job_id}", timeout=20).json()
+        found: dict[str, Any] = httpx.get(f"{self.url}/v1/jobs/{job_id}", timeout=60).json()
         return found
 
     def ends(self, job_id: str) -> dict[str, Any]:
-        until(lambda: self.job(job_id)["state"] in ("done", "failed"), "the job's end", seconds=30)
+        until(lambda: self.job(job_id)["state"] in ("done", "failed"), "the job's end")
         return self.job(job_id)
 
 
@@ -177,10 +181,10 @@ def test_curated_examples_become_a_candidate_by_themselves(deployed: Deployed) -
     deployed.acts("work")
     scheduler = deployed.start().ready()
     deployed.curate(20)
-    until(lambda: httpx.get(f"{scheduler.url}/v1/jobs?state=done").json()["jobs"], "a training", seconds=30)
+    until(lambda: httpx.get(f"{scheduler.url}/v1/jobs?state=done", timeout=60).json()["jobs"], "a training")
     (trained,) = until(lambda: deployed.told(CandidateTrained), "the event")
     assert isinstance(trained, CandidateTrained)
-    status = httpx.get(f"{scheduler.url}/v1/status").json()["workloads"]["triage"]
+    status = httpx.get(f"{scheduler.url}/v1/status", timeout=60).json()["workloads"]["triage"]
     assert (status["new_examples"], status["last_training"]["result"]["version"]) == (0, trained.version)
     assert status["last_training"]["trigger"] == "count"
 
@@ -198,7 +202,7 @@ def test_a_scheduler_killed_in_mid_work_is_followed_by_the_next_one(deployed: De
     assert read_manifest(path_of(done["result"]["run_uri"]))["resumed_from"] == 1
     until(lambda: deployed.told(CandidateTrained), "the event")
     heir.process.terminate()
-    assert heir.process.wait(20) in (0, -signal.SIGTERM)
+    assert heir.process.wait(60) in (0, -signal.SIGTERM)
     assert len(deployed.told(CandidateTrained)) == 1
 
 
@@ -236,7 +240,7 @@ def test_sigterm_stops_the_child_and_the_job_goes_back_to_the_queue(deployed: De
     job_id = stopped.train()
     (child,) = until(deployed.pids, "the child")
     stopped.process.terminate()
-    assert stopped.process.wait(20) in (0, -signal.SIGTERM)
+    assert stopped.process.wait(60) in (0, -signal.SIGTERM)
     assert not is_alive(child)
     done = deployed.start().ready().ends(job_id)
     assert (done["state"], done["attempts"]) == ("done", 1)
@@ -245,5 +249,5 @@ def test_sigterm_stops_the_child_and_the_job_goes_back_to_the_queue(deployed: De
 
 def test_a_lease_that_is_too_short_for_its_heartbeat_is_refused_at_the_start(deployed: Deployed) -> None:
     process = deployed.start(RATCHET_SCHEDULER_LEASE_SECONDS=1, RATCHET_SCHEDULER_HEARTBEAT_SECONDS=1).process
-    assert process.wait(30) == 2
+    assert process.wait(120) == 2
     assert "a lease should last at least three heartbeats" in (deployed.folder / "scheduler.log").read_text()

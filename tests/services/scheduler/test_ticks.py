@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from services.scheduler import repository
-from services.scheduler.tables import JobRow
+from services.scheduler.tables import JobRow, WorkloadRow
 from services.scheduler.triggers import Wait
 from shared.db import transaction
 from shared.errors import Unavailable
@@ -173,7 +173,5 @@ def test_the_clockwork_ticks_at_the_start_and_when_it_is_woken(stage: Stage) -> 
 
 
 def _remembers(stage: Stage) -> bool:
-    from services.scheduler.tables import WorkloadRow
-
     with transaction(stage.engine) as session:
         return session.get(WorkloadRow, "triage") is not None
