@@ -144,4 +144,14 @@ def _line(file: Path, number: int, text: str, shape: type[T]) -> T:
 
 
 def _item(line: Line, schema_valid: bool | None) -> Item:
-    return Item(line.item, line.group, line.score, line.exact, schema_valid, line.error)
+    return Item(line.item, line.group, _judged(line), line.exact, schema_valid, line.error)
+
+
+def _judged(line: Line) -> float | None:
+    """Whole answers are judged, right or wrong: a record with four of five fields right is a wrong record.
+
+    A score that is no share is passed on as it is, so that the gate can name it.
+    """
+    if line.score is None or not 0 <= line.score <= 1:
+        return line.score
+    return float(line.exact)

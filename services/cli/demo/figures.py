@@ -42,7 +42,7 @@ class Figures:
             "candidate_fields": holdout["candidate"]["fields"],
             "general_champion": general["champion"],
             "general_candidate": general["candidate"],
-            "mcnemar_p": holdout["p_value"],
+            "mcnemar_p": holdout["mcnemar_p"],
             "groups": holdout["groups"],
             "verdicts": [
                 {"version": r["version"], "verdict": r["verdict"], "reasons": r["reasons"]}

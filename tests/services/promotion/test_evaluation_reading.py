@@ -33,7 +33,8 @@ def test_sides_are_read_by_version_and_suite(tmp_path: Path) -> None:
     lines = [line(), line(suite="general"), line(version="t@b", score=0.5, exact=False, schema_valid=False)]
     read = read_evaluation(sealed(tmp_path, lines, harness_sha256="h"))
     assert [i.item for i in read.side("t@a").general] == ["i1"]
-    assert (read.side("t@b").holdout[0].score, read.side("t@b").holdout[0].schema_valid) == (0.5, False)
+    judged = read.side("t@b").holdout[0]
+    assert (judged.score, judged.schema_valid) == (0.0, False), "half a record is a wrong record"
     assert read.side("t@c").holdout == ()
 
 
