@@ -85,6 +85,7 @@ def _lifespan(serving: Serving):  # type: ignore[no-untyped-def]
         gc.collect()
         gc.freeze()  # the model's thousands of objects are not searched for garbage again
         yield
+        gc.unfreeze()  # or native libraries report leaks at exit
         await asyncio.to_thread(serving.engine.close)
 
     return lifespan
