@@ -10,6 +10,7 @@ Fails:  in OpenAI's error shape. A full or broken spool is 503 before the model 
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 
@@ -44,6 +45,9 @@ from shared.sqlite_log import Spool
 
 log = logging.getLogger(__name__)
 
+_answers = functools.cache(metrics.ANSWERS.labels)  # finding a label's counter costs more than counting
+_answer_seconds = functools.cache(metrics.ANSWER_SECONDS.labels)
+_first_token_seconds = functools.cache(metrics.FIRST_TOKEN_SECONDS.labels)
 _FORWARDED = frozenset((b"traceparent", b"tracestate", b"x-request-id"))
 
 
@@ -99,7 +103,7 @@ class HotRoute:
         except Exception:
             log.exception("answer %s failed", turn.answer_id)
             await turn.reply.refuse(a_bug(turn.answer_id))
-        metrics.ANSWERS.labels(turn.workload, turn.reply.status).inc()
+        _answers(turn.workload, turn.reply.status).inc()
 
     async def _take(self, turn: Turn, scope: Scope, receive: Receive) -> None:
         """Reads the request and decides who answers it; Refused before any model server is troubled."""
@@ -177,7 +181,8 @@ class HotRoute:
         answer = copy.rebuilt(aborted=aborted)
         if broken is None and not copy.done and answer.finish_reason == BROKEN_OFF:
             broken = upstream_broke("it ended before it was finished")
-        if copy.sent:
+        if copy.first_token_seconds is not None:
+            _first_token_seconds(turn.workload).observe(copy.first_token_seconds)
             await self._keep(turn, self._record_of_stream(turn, copy, answer, aborted=aborted))
         if broken is not None:
             raise broken
@@ -194,7 +199,7 @@ class HotRoute:
         except Unavailable as error:
             raise spool_broken(error) from error
         self.answered += 1
-        metrics.ANSWER_SECONDS.labels(turn.workload).observe(time.monotonic() - turn.began)
+        _answer_seconds(turn.workload).observe(time.monotonic() - turn.began)
 
 
 def _forwarded(scope: Scope) -> bytes:
