@@ -248,6 +248,6 @@ class JobTable(RuleBasedStateMachine):
 
 
 JobTable.TestCase.settings = settings(
-    max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=10, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestJobTable = JobTable.TestCase
