@@ -21,7 +21,7 @@ from shared.bus import Outgoing
 from shared.errors import BadConfig, SpoolFull, Unavailable
 from shared.sqlite_log.file import WATCH_SECONDS, FileLock, Watch, connect, errors_told, writing
 
-GROUP_RECORDS = 64  # the most that share a commit; 6-7 us a record from about 32 on
+GROUP_RECORDS = 64  # the most that share a commit; larger groups save little more
 WRITER_PAGES = 4000  # the drain checkpoints at 1000 pages, so the writer seldom has to
 RETRY_SECONDS = 1.0
 REFRESH_SECONDS = 0.2

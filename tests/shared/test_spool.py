@@ -25,7 +25,7 @@ def record(number: int, size: int = 100) -> Outgoing:
     return Outgoing("ratchet.answers", f"key-{number}", f"{number}:".encode().ljust(size, b"x"))
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
