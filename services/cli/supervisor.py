@@ -49,7 +49,9 @@ class Child:
 
 class Supervisor:
     def __init__(self, names: Sequence[str], environment: Mapping[str, str], say: Say) -> None:
-        self._environment = {**environment, SUPERVISED: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+        # Safe path: a file such as queue.py in the folder where somebody types `ratchet up` is not our queue.
+        ours = {SUPERVISED: str(os.getpid()), "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
+        self._environment = {**environment, **ours}
         self._say = say
         self._children = [Child(n, (sys.executable, "-m", f"services.{n}")) for n in names]
         self._stopping = threading.Event()

@@ -58,10 +58,12 @@ def environment(folder: Path) -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("RATCHET_")}
     return {
         **inherited,
+        "PYTHONSAFEPATH": "1",
         "RATCHET_CONFIG": str(folder / "ratchet.toml"),
         "RATCHET_DATA_DIR": str(folder),
         "RATCHET_HOST": "127.0.0.1",
         **{f"RATCHET_{name}_PORT": str(port) for name, port in ports.items()},
         "RATCHET_GATEWAY_PLAN_POLL_SECONDS": "0.5",
         "RATCHET_PROMOTION_RECONCILE_SECONDS": "2",
+        "RATCHET_SCHEDULER_HEARTBEAT_SECONDS": "1",
     }

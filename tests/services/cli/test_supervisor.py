@@ -111,3 +111,10 @@ obey_supervisor()
 print("serving", os.getpid(), flush=True)
 signal.pause()
 """
+
+
+def test_a_file_in_the_working_folder_is_not_taken_for_a_module_of_the_services(tmp_path: Path) -> None:
+    (tmp_path / "queue.py").write_text("raise SystemExit('taken for the standard library')")
+    running = Running(tmp_path, reader="import queue, signal\nprint('working')\nsignal.pause()\n")
+    until(lambda: running.said("working") == 1)
+    running.stop()
