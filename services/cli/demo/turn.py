@@ -39,7 +39,7 @@ from shared.settings import SharedSettings
 from training.tiny.house import Ticket, ticket
 
 SEEDS_A_DEMO = 100_000  # tickets of one demo never meet those of another seed
-START_SECONDS, JOB_SECONDS, STEP_SECONDS = 90.0, 400.0, 60.0
+START_SECONDS, JOB_SECONDS, STEP_SECONDS = 180.0, 600.0, 120.0
 
 
 def run_demo(folder: Path, *, seed: int, keep: bool) -> int:
