@@ -27,7 +27,7 @@ from services.annotation.settings import AnnotationSettings
 from services.annotation.verdicts import NotOnTheDesk, UnknownItem
 from shared.bus import Bus, open_bus
 from shared.consumer import ConsumerLoop
-from shared.db import create_tables, open_database, transaction
+from shared.db import create_tables, open_database, reading, transaction
 from shared.errors import Unavailable
 from shared.events import utc_now
 from shared.outbox import OutboxPublisher
@@ -66,7 +66,8 @@ class Parts:
 
     def objections(self) -> list[str]:
         dead = [part.name for part in (self.outbox, self.desk, self.consumer) if not part.is_alive()]
-        return [f"{name} does not run" for name in dead]
+        waiting = [f"events wait: {self.consumer.waiting}"] if self.consumer.waiting else []
+        return [*(f"{name} does not run" for name in dead), *waiting]
 
 
 def build_app(shared: SharedSettings, settings: AnnotationSettings) -> FastAPI:
@@ -165,7 +166,7 @@ def _rebuild(engine: Engine, name: str, deployment: Deployment) -> int:
 
 def _database_objections(engine: Engine) -> list[str]:
     try:
-        with transaction(engine) as session:
+        with reading(engine) as session:
             session.execute(text("SELECT 1"))
     except Unavailable as error:
         return [str(error)]

@@ -19,7 +19,7 @@ from services.annotation.grouping import Split
 from services.annotation.handlers import Now, Workloads
 from services.annotation.selection import choose, daily_quota
 from services.annotation.verdicts import record_verdict
-from shared.db import transaction
+from shared.db import reading, transaction
 from shared.errors import Unavailable, Unusable
 from shared.outbox import Outbox
 from shared.workloads import Workload
@@ -100,7 +100,7 @@ class DeskLoop(threading.Thread):
             self._stopping.wait(self._interval_seconds)
 
     def _measure(self) -> None:
-        with transaction(self._engine) as session:
+        with reading(self._engine) as session:
             for name in self._workloads:
                 nominated, waiting = on_the_way(session, name)
                 metrics.NOMINATED.labels(name).set(nominated)
@@ -109,7 +109,7 @@ class DeskLoop(threading.Thread):
 
 def _push_batch(engine: Engine, desk: Desk, name: str, workload: Workload, split: Split, today: str) -> int:
     """The desk first, the state afterwards: a crash between the two pushes the same items again."""
-    with transaction(engine) as session:
+    with reading(engine) as session:
         room = daily_quota(workload, split) - repository.shown_today(session, name, split, today)
         if room <= 0:
             return 0

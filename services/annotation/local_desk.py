@@ -18,7 +18,7 @@ from services.annotation.counts import figures
 from services.annotation.desk import Item, Verdict, item_of
 from services.annotation.handlers import Now, Workloads
 from services.annotation.tables import SampleRow
-from shared.db import transaction
+from shared.db import reading, transaction
 from shared.errors import Unusable
 from shared.outbox import Outbox
 
@@ -64,7 +64,7 @@ class LocalDesk:
 
     def next(self, workload: str, annotator: str, after: str | None) -> tuple[Item | None, Progress]:
         """The first waiting item after one, in the queue's order; None when none comes after it."""
-        with transaction(self._engine) as session:
+        with reading(self._engine) as session:
             start = repository.sample(session, after) if after else None
             rows = repository.on_desk(session, workload, "waiting", LOOK_AHEAD, start)
             row = next((r for r in rows if self._holds.are_free(r.answer_id, annotator)), rows[0] if rows else None)
@@ -73,11 +73,11 @@ class LocalDesk:
             return (_items(session, [row])[0] if row else None), self._progress(session, workload)
 
     def items(self, workload: str, state: str, limit: int) -> list[Item]:
-        with transaction(self._engine) as session:
+        with reading(self._engine) as session:
             return _items(session, repository.on_desk(session, workload, state, limit, None))
 
     def item(self, sample_id: str) -> Item:
-        with transaction(self._engine) as session:
+        with reading(self._engine) as session:
             return _items(session, [verdicts.on_the_desk(session, sample_id)])[0]
 
     def submit(self, given: Verdict) -> Submitted:
@@ -94,7 +94,7 @@ class LocalDesk:
 
     def waiting(self) -> dict[str, int]:
         """Items on the desk by declared workload."""
-        with transaction(self._engine) as session:
+        with reading(self._engine) as session:
             return {name: figures(session, name, self._now()[:10]).waiting for name in self._workloads}
 
     def _progress(self, session: Session, workload: str) -> Progress:

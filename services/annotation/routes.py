@@ -20,7 +20,7 @@ from services.annotation.grouping import Split, text_of
 from services.annotation.handlers import Now, Workloads
 from services.annotation.local_desk import LocalDesk, Progress
 from services.annotation.snapshots import Snapshot, take_snapshot
-from shared.db import transaction
+from shared.db import reading
 
 MAX_TEXT_BYTES = 100_000
 
@@ -117,7 +117,7 @@ def lineage_routes(engine: Engine) -> APIRouter:
 
     @router.get("/samples/{answer_id}")
     def sample(answer_id: str) -> dict[str, Any]:
-        with transaction(engine) as session:
+        with reading(engine) as session:
             row = _found(repository.sample(session, answer_id), "sample", answer_id)
             corrections = repository.corrections_of(session, answer_id)
         return {
@@ -134,7 +134,7 @@ def lineage_routes(engine: Engine) -> APIRouter:
 
     @router.get("/corrections/{correction_id}")
     def correction(correction_id: str) -> dict[str, Any]:
-        with transaction(engine) as session:
+        with reading(engine) as session:
             row = _found(repository.correction(session, correction_id), "correction", correction_id)
             example = repository.example_of(session, correction_id)
         return {
@@ -156,7 +156,7 @@ def lineage_routes(engine: Engine) -> APIRouter:
 
     @router.get("/examples/{example_id}")
     def example(example_id: str) -> dict[str, Any]:
-        with transaction(engine) as session:
+        with reading(engine) as session:
             row = _found(repository.example(session, example_id), "example", example_id)
         return {
             "example_id": row.example_id,
@@ -172,7 +172,7 @@ def lineage_routes(engine: Engine) -> APIRouter:
 
     @router.get("/knowledge")
     def knowledge(workload: str | None = None) -> dict[str, Any]:
-        with transaction(engine) as session:
+        with reading(engine) as session:
             gaps = repository.knowledge_gaps(session, workload)
         return {
             "gaps": [
@@ -202,7 +202,7 @@ def loop_routes(engine: Engine, workloads: Workloads, now: Now, snapshots: Path)
 
     @router.get("/status")
     def status() -> dict[str, Any]:
-        with transaction(engine) as session:
+        with reading(engine) as session:
             known = {name: figures(session, name, now()[:10]) for name in workloads}
         return {"workloads": {name: _status(name, workloads, seen) for name, seen in known.items()}}
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import uuid
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +21,7 @@ from services.annotation import repository
 from services.annotation.curation import normalised
 from services.annotation.grouping import Split
 from shared import artifacts
-from shared.db import transaction
+from shared.db import reading
 from shared.errors import Unavailable, Unusable
 
 KIND = "snapshot"
@@ -53,7 +54,7 @@ def take_snapshot(engine: Engine, folder: Path, workload: str, split: Split) -> 
     draft = folder / f".{uuid.uuid4().hex}.jsonl"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with transaction(engine) as session, draft.open("wb") as stream:
+        with reading(engine) as session, draft.open("wb") as stream:
             written = _write_lines(session, stream, workload, split)
             retired = repository.retired(session, workload, split)
         if not written.example_ids:
@@ -62,7 +63,8 @@ def take_snapshot(engine: Engine, folder: Path, workload: str, split: Split) -> 
     except OSError as error:
         raise Unavailable(f"the snapshot cannot be written to {folder}: {error}; free some space") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
 
 
 def _seal(draft: Path, folder: Path, workload: str, split: Split, written: _Written, retired: int) -> Snapshot:

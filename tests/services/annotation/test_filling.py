@@ -82,7 +82,7 @@ def test_the_same_question_is_shown_once(tmp_path: Path) -> None:
     world.answered("a1", prompt)
     world.answered("a2", prompt.upper())
     assert world.fill() == 1
-    world.verdict(*waiting(world))
+    world.verdict(waiting(world).pop())
     assert world.fill() == 0
 
 

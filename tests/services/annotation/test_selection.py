@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.annotation.grouping import Split
 from services.annotation.selection import (
     Candidate,
     Observed,
@@ -102,7 +103,7 @@ def test_holdout_places_are_spread_evenly_over_the_queue() -> None:
 
 @pytest.mark.parametrize("split", ["train", "holdout"])
 @pytest.mark.parametrize("change", [{"client_abort": True}, {"straddles": True}])
-def test_what_can_neither_teach_nor_test_is_not_nominated(split: str, change: dict[str, Any]) -> None:
+def test_what_can_neither_teach_nor_test_is_not_nominated(split: Split, change: dict[str, Any]) -> None:
     assert nominate(replace(QUIET, split=split, opinions=(DISLIKED,), **change), workload(1.0)) is None
 
 
