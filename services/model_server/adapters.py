@@ -46,7 +46,7 @@ class Adapters:
 
     def __init__(self, base_name: str, layers: Mapping[str, LoraLinear], *, max_adapters: int, max_rank: int) -> None:
         self._base_name = base_name
-        self._layers = layers
+        self.layers = layers
         self._max_adapters = max_adapters
         self._max_rank = max_rank
         self._held: dict[str, Adapter] = {}
@@ -114,7 +114,7 @@ class Adapters:
         return {layer: self._pair(layer, named, rank, scaling) for layer in layers}
 
     def _pair(self, layer: str, named: Mapping[str, Tensor], rank: int, scaling: float) -> tuple[Tensor, Tensor]:
-        linear = self._layers.get(layer)
+        linear = self.layers.get(layer)
         if linear is None:
             raise _Unfit(f"it adapts {layer}, which is no linear layer of {self._base_name}")
         wanted = {"A": (rank, linear.in_features), "B": (linear.out_features, rank)}

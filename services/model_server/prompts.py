@@ -5,8 +5,8 @@ from typing import Any
 import jinja2
 
 from services.model_server.checkpoint import Checkpoint
-from services.model_server.refusals import bad_request
-from services.model_server.wire import ChatRequest, CompletionRequest, text_of
+from services.model_server.refusals import Refusal, bad_request
+from services.model_server.wire import ChatRequest, CompletionRequest
 
 
 def of_chat(base: Checkpoint, request: ChatRequest) -> list[int]:
@@ -14,7 +14,7 @@ def of_chat(base: Checkpoint, request: ChatRequest) -> list[int]:
         raise bad_request(
             f"{base.name} has no chat template, so it takes no messages; use /v1/completions.", "messages"
         )
-    messages = [text_of(message, number) for number, message in enumerate(request.messages)]
+    messages = [_with_text(message, number) for number, message in enumerate(request.messages)]
     extra: dict[str, Any] = (request.model_extra or {}).get("chat_template_kwargs") or {}
     try:
         rendered: str = base.tokenizer.apply_chat_template(
@@ -62,3 +62,25 @@ def _checked(base: Checkpoint, tokens: list[int]) -> list[int]:
     if min(tokens) < 0 or max(tokens) >= base.vocabulary:
         raise bad_request(f"Token ids are from 0 to {base.vocabulary - 1} in {base.name}.", "prompt")
     return tokens
+
+
+def _with_text(message: dict[str, Any], number: int) -> dict[str, Any]:
+    """The message with its content as one string; parts other than text are refused."""
+    content = message.get("content")
+    if not isinstance(message.get("role"), str):
+        raise _wrong_message(number, "role", "Input should be a valid string")
+    if content is None:
+        return {**message, "content": ""}
+    if isinstance(content, str):
+        return message
+    if not isinstance(content, list):
+        raise _wrong_message(number, "content", "Input should be a valid string or a list of text parts")
+    texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else part for part in content]
+    if not all(isinstance(text, str) for text in texts):
+        raise _wrong_message(number, "content", "Only parts of type text are understood")
+    return {**message, "content": "\n".join(texts)}  # type: ignore[arg-type]
+
+
+def _wrong_message(number: int, field: str, why: str) -> Refusal:
+    where = f"body.messages.{number}.{field}"
+    return Refusal(400, "Bad Request", f"1 validation error:\n  {where}: {why}", where)

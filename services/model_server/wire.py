@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.model_server.refusals import Refusal, bad_request, invalid, malformed_json, missing_body
+from services.model_server.refusals import bad_request, invalid, malformed_json, missing_body
 from services.model_server.sequence import Sampling
 
 MOST_LOGPROBS = 20
@@ -227,25 +227,3 @@ def _check_length(prompt_tokens: int, asked: int | None, max_model_len: int) -> 
             "input_tokens",
             least,
         )
-
-
-def text_of(message: dict[str, Any], number: int) -> dict[str, Any]:
-    """The message with its content as one string; parts other than text are refused."""
-    content = message.get("content")
-    if not isinstance(message.get("role"), str):
-        raise _wrong_message(number, "role", "Input should be a valid string")
-    if content is None:
-        return {**message, "content": ""}
-    if isinstance(content, str):
-        return message
-    if not isinstance(content, list):
-        raise _wrong_message(number, "content", "Input should be a valid string or a list of text parts")
-    texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else part for part in content]
-    if not all(isinstance(text, str) for text in texts):
-        raise _wrong_message(number, "content", "Only parts of type text are understood")
-    return {**message, "content": "\n".join(texts)}  # type: ignore[arg-type]
-
-
-def _wrong_message(number: int, field: str, why: str) -> Refusal:
-    where = f"body.messages.{number}.{field}"
-    return Refusal(400, "Bad Request", f"1 validation error:\n  {where}: {why}", where)

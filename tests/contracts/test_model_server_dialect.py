@@ -1,7 +1,7 @@
 """What a real vLLM server answered, request by request, and what ours answers to the same requests.
 
 Compared: status, content type, the request id's way back, every key of every body in its order with its kind of value,
-error messages and types, the number of stream events. Not compared: ids, times, generated text, another model's figures.
+error messages and types, the number of stream events. Not compared: ids, times, generated text, counts of tokens.
 """
 
 import json
