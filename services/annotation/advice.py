@@ -1,10 +1,34 @@
 """What is wrong with a workload's figures, said aloud with the setting to change. Pure."""
 
-from services.annotation.counts import Figures
+from dataclasses import dataclass
+
 from shared.workloads import Workload
 
 ENOUGH_SAMPLES = 50  # below that many no share means anything
 GIANT_SHARE = 0.3  # of the samples in one group
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of one workload. Groups of examples are those with an active example."""
+
+    samples: int
+    nominated: int
+    waiting: int
+    corrected: int
+    corrected_today: int
+    shown_today: int
+    train: int
+    holdout: int
+    train_groups: int
+    holdout_groups: int
+    rejected: dict[str, int]
+    knowledge: int
+    groups: int
+    largest_group: int  # samples in it
+    without_key: int  # samples whose application sent no group
+    prompts: int
+    crowded_prompts: int  # near-duplicates of these may be missed: most of their bands were full
 
 
 def advice(name: str, workload: Workload, now: Figures) -> list[str]:

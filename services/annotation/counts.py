@@ -1,38 +1,15 @@
 """The figures people and metrics see: how far each workload is. Queries only."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, func
 from sqlalchemy.orm import Mapped
 from sqlmodel import Session, col, select
 
+from services.annotation.advice import Figures
 from services.annotation.tables import CorrectionRow, ExampleRow, GroupRow, PromptRow, SampleRow
 
 Condition = ColumnElement[bool] | bool
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Of one workload. Groups of examples are those with an active example."""
-
-    samples: int
-    nominated: int
-    waiting: int
-    corrected: int
-    corrected_today: int
-    shown_today: int
-    train: int
-    holdout: int
-    train_groups: int
-    holdout_groups: int
-    rejected: dict[str, int]
-    knowledge: int
-    groups: int
-    largest_group: int  # samples in it
-    without_key: int  # samples whose application sent no group
-    prompts: int
-    crowded_prompts: int  # near-duplicates of these may be missed: most of their bands were full
 
 
 def figures(session: Session, workload: str, today: str) -> Figures:

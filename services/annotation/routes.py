@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from sqlalchemy import Engine
 
 from services.annotation import repository
-from services.annotation.advice import advice
-from services.annotation.counts import Figures, figures
+from services.annotation.advice import Figures, advice
+from services.annotation.counts import figures
 from services.annotation.curation import REASON_LABELS, Reason, VerdictWord
 from services.annotation.desk import Item, Verdict
 from services.annotation.grouping import Split, text_of

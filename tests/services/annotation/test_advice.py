@@ -1,8 +1,7 @@
 from dataclasses import replace
 from typing import Any
 
-from services.annotation.advice import advice
-from services.annotation.counts import Figures
+from services.annotation.advice import Figures, advice
 from shared.workloads import Workload
 
 CALM = Figures(
