@@ -160,7 +160,7 @@ def test_twenty_kills_under_load_lose_no_answer_that_a_client_got(
     try:
         for kill in range(20):
             enough = len(load.whole) + 5 + kill  # another moment of the spool's and the shipper's work each time
-            eventually(lambda enough=enough: len(load.whole) >= enough, 30)  # type: ignore[misc]
+            eventually(lambda enough=enough: len(load.whole) >= enough)  # type: ignore[misc]
             gateway.kill()
             gateway.start()
     finally:
