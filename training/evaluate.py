@@ -20,6 +20,7 @@ from typing import Any
 
 from shared import artifacts
 from shared.errors import Unusable
+from training.cores import share_cores
 from training.examples import EXAMPLES, Example, read_suite
 from training.exits import exit_status
 from training.model import (
@@ -48,6 +49,7 @@ class Suite:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    share_cores()
     return exit_status(lambda: evaluate(options))
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from shared import artifacts
 from shared.errors import ArtifactInvalid, Unavailable, Unusable
+from training.cores import share_cores
 from training.examples import ADVISED, EXAMPLES, WARNED_BELOW, Example, advice, read_items, read_snapshot
 from training.exits import exit_status
 from training.model import (
@@ -42,6 +43,7 @@ LONGEST = 2048  # tokens of an example, where the model reads more and --max-len
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    share_cores()
     return exit_status(lambda: run(options))
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from random import Random
 
 from training.tiny.domains import TICKET
-from training.tiny.words import URGENCIES
 from training.tiny.world import compose
 
 SYSTEM_PROMPT = "You triage support tickets for the service desk."
@@ -31,14 +30,20 @@ ANSWER_SCHEMA = {
 }
 
 _DEVICES_OF_QUEUE = {
-    "network": ("router", "switch", "firewall", "modem"),
-    "workplace": ("laptop", "desktop", "monitor", "printer", "scanner"),
-    "datacenter": ("server", "database", "storage", "backup"),
-    "security": ("badge", "camera", "lock"),
+    "network": ("router", "firewall"),
+    "workplace": ("laptop", "printer"),
+    "datacenter": ("server", "storage"),
+    "security": ("badge", "camera"),
     "power": ("charger", "battery"),
 }
+_URGENCIES_OF_SEVERITY = {
+    1: ("an outage for all", "an emergency"),
+    2: ("very urgent", "blocking my team"),
+    3: ("needed this week", "medium priority"),
+    4: ("low priority", "whenever you can"),
+}
 QUEUE_OF_DEVICE = {device: queue for queue, devices in _DEVICES_OF_QUEUE.items() for device in devices}
-SEVERITY_OF_URGENCY = {words: 1 + place // 4 for place, words in enumerate(URGENCIES)}
+SEVERITY_OF_URGENCY = {words: severity for severity, several in _URGENCIES_OF_SEVERITY.items() for words in several}
 HANDS_ON_QUEUES = frozenset({"network", "security", "power"})  # somebody has to stand in front of the thing
 
 
@@ -53,6 +58,8 @@ def ticket(seed: int) -> Ticket:
     rng = Random(f"house-{seed}")
     names = {"customer", "asset", "urgency", *rng.sample(("issue", "site", "ticket"), rng.choice((1, 1, 2)))}
     said = {name: field.draw(rng) for name, field in TICKET.fields.items() if name in names}
+    said["asset"] = f"{rng.choice(list(QUEUE_OF_DEVICE))}-{rng.randint(100, 999)}"
+    said["urgency"] = rng.choice(list(SEVERITY_OF_URGENCY))
     fields = answer_fields(said["customer"], said["asset"], said["urgency"])
     return Ticket(compose(rng, TICKET, said, joined_share=0.3), fields, json.dumps(fields))
 
