@@ -18,13 +18,13 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine, text
 
 from services.annotation import membership
-from services.annotation.body_limit import BodyLimit
 from services.annotation.consumer import LISTENS_TO, handlers_of
 from services.annotation.filling import DeskLoop
 from services.annotation.local_desk import LocalDesk
 from services.annotation.routes import desk_routes, lineage_routes, loop_routes, not_now, not_there, wrong_request
 from services.annotation.settings import AnnotationSettings
 from services.annotation.verdicts import NotOnTheDesk, UnknownItem
+from shared.body_limit import BodyLimit
 from shared.bus import Bus, open_bus
 from shared.consumer import ConsumerLoop
 from shared.db import create_tables, open_database, reading, transaction
@@ -92,7 +92,7 @@ def build_app(shared: SharedSettings, settings: AnnotationSettings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, wrong_request)
     app.add_exception_handler(UnknownItem, not_there)
     app.add_exception_handler(NotOnTheDesk, not_now)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, setting="RATCHET_ANNOTATION_MAX_BODY_BYTES")
 
     def verdict_kept() -> None:
         parts.outbox.notify()

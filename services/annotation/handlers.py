@@ -94,7 +94,7 @@ def _weigh(session: Session, sample: SampleRow, workload: Workload) -> None:
         answer=sample.answer,
         split=split,
         straddles=sample.straddles,
-        client_abort=sample.client_abort,
+        cut_off=sample.client_abort or sample.finish_reason == "error",
         schema_valid=sample.schema_errors == "[]",
         confidence=confidence_of(sample.mean_logprob),
         opinions=opinions,

@@ -30,8 +30,7 @@ class Progress(BaseModel):
     done_today: int
     done: int
     budget: int  # items a day
-    train: int
-    holdout: int
+    examples: int  # of both splits: which of the two grew would tell whether the last item was for the holdout
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +103,7 @@ class LocalDesk:
             done_today=now.corrected_today,
             done=now.corrected,
             budget=self._workloads[workload].selection.daily_budget,
-            train=now.train,
-            holdout=now.holdout,
+            examples=now.train + now.holdout,
         )
 
 

@@ -50,7 +50,7 @@ class Observed:
     answer: str
     split: Split
     straddles: bool  # resembles prompts of both splits
-    client_abort: bool
+    cut_off: bool  # the client left, or the model server broke off: not what the model would have said
     schema_valid: bool
     confidence: float | None  # 0-1, geometric mean of the tokens' probabilities
     opinions: Sequence[Opinion]
@@ -89,7 +89,7 @@ def nominate(seen: Observed, workload: Workload) -> float | None:
     Holdout places are spread evenly over the whole range by a hash of the id, so a queue that is never worked off
     leaves out training samples of low priority and a random part of the holdout.
     """
-    if seen.client_abort or seen.straddles:
+    if seen.cut_off or seen.straddles:
         return None
     lot = share_of(f"lot\0{seen.answer_id}")
     if seen.split == "holdout":

@@ -10,7 +10,7 @@ import httpx
 
 from services.cli.supervisor import SERVICES, Supervisor, lock_data_folder
 from shared.errors import BadConfig
-from shared.processes import port_is_free
+from shared.processes import obey_supervisor, port_is_free
 from shared.settings import SharedSettings
 
 COLOURS = {"gateway": 36, "model_server": 35, "annotation": 33, "scheduler": 34, "promotion": 32, "ratchet": 1}
@@ -19,6 +19,7 @@ WIDTH = max(len(name) for name in SERVICES)
 
 def run_everything(settings: SharedSettings) -> int:
     """Until SIGTERM or SIGINT; the exit status. Checks the configuration, the ports and the data folder first."""
+    obey_supervisor()
     deployment = settings.deployment()
     names = [n for n in SERVICES if n != "model_server" or not settings.upstream_urls]
     _check_ports(settings, names)

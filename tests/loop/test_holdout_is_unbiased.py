@@ -55,7 +55,7 @@ def a_day(rng: random.Random, numbers: "itertools.count[int]") -> list[Traffic]:
             answer=answer,
             split=split_of(key.digest, WORKLOAD.gate.holdout_share),
             straddles=False,
-            client_abort=False,
+            cut_off=False,
             schema_valid=not schema_errors(answer, WORKLOAD.answer_schema),
             confidence=rng.uniform(0.5, 1.0) if right else rng.uniform(0.3, 0.9),
             opinions=[Opinion("down", None, None)] if disliked else [],

@@ -38,7 +38,7 @@ export function showEmpty(title, text) {
 
 export function showProgress(progress) {
   if (!progress) return;
-  const { waiting, done_today: today, done, budget, train, holdout } = progress;
+  const { waiting, done_today: today, done, budget, examples } = progress;
   byId("waiting").textContent = waiting;
   byId("today").textContent = today;
   byId("budget").textContent = budget ? `of ${budget}` : "";
@@ -46,8 +46,7 @@ export function showProgress(progress) {
   byId("budget-bar").max = Math.max(budget || 1, 1);
   byId("budget-bar").value = Math.min(today, budget || 1);
   byId("total").textContent = done;
-  // Their sum only: which of the two grew would tell whether the last item was for the holdout.
-  byId("examples").textContent = train + holdout;
+  byId("examples").textContent = examples;
   document.title = waiting ? `(${waiting}) Ratchet desk` : "Ratchet desk";
 }
 

@@ -35,6 +35,7 @@ from services.cli.demo.scenario import (
 )
 from services.cli.demo.screen import Screen
 from shared.errors import BadConfig, RatchetError, Unavailable
+from shared.processes import SUPERVISED
 from shared.settings import SharedSettings
 from training.tiny.house import Ticket, ticket
 
@@ -45,6 +46,7 @@ START_SECONDS, JOB_SECONDS, STEP_SECONDS = 180.0, 600.0, 120.0
 def run_demo(folder: Path, *, seed: int, keep: bool) -> int:
     console = Console()
     folder = folder.resolve()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the services are stopped on the way out
     if folder.exists() and any(folder.iterdir()):
         folder = _next_to(folder)
     write_scenario(folder)
@@ -213,9 +215,14 @@ class Turn:
             if progress is None:
                 await self._ask_more(application, 20)
                 continue
-            note = f"train {progress['train']}, held out {progress['holdout']}"
+            note = f"{progress['examples']} examples"
             self.screen.progress("corrections made", expert.corrections, len(self.truths), note)
-            if progress["train"] >= train and progress["holdout"] >= holdout:
+            if progress["examples"] < train + holdout or progress["examples"] % 5:
+                continue
+            # The desk does not tell which side of the holdout an item is on, so the demo asks the service.
+            store = (await self._get("annotation", "/v1/status"))["workloads"][WORKLOAD]
+            if store["train"] >= train and store["holdout_groups"] >= holdout:
+                self.screen.say(f"{store['train']} examples to train on, {store['holdout_groups']} groups held out")
                 return
 
     async def _trainings(self) -> list[dict[str, Any]]:
@@ -327,7 +334,7 @@ def _deployment(folder: Path, settings_environment: dict[str, str]) -> Iterator[
     with (folder / "up.log").open("wb") as log:
         up = subprocess.Popen(
             [sys.executable, "-m", "services.cli", "up"],
-            env=settings_environment,
+            env={**settings_environment, SUPERVISED: str(os.getpid())},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

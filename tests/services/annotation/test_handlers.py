@@ -71,6 +71,7 @@ def test_the_same_feedback_twice_is_kept_once(tmp_path: Path) -> None:
 def test_an_answer_the_client_left_is_stored_but_not_nominated(tmp_path: Path) -> None:
     world = World.in_folder(tmp_path)
     assert world.answered("a1", "router down", client_abort=True).state == "stored"
+    assert world.answered("a2", "switch down", finish_reason="error").state == "stored"
     world.disliked("a1")
     assert world.sample("a1").state == "stored"
 

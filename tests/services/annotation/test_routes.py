@@ -109,7 +109,7 @@ def test_an_answer_travels_from_the_bus_to_an_example_and_its_lineage(annotation
     }
     taken = annotation.verdict("a1", reasons=["wrong"], comment="power is out")
     assert taken["progress"]["done"] == taken["progress"]["done_today"] == 1
-    assert taken["progress"]["train"] + taken["progress"]["holdout"] == 1
+    assert taken["progress"]["examples"] == 1
     correction = annotation.get(f"/v1/corrections/{taken['correction_id']}")
     assert (correction["outcome"], correction["reasons"], correction["ideal"]) == ("example", ["wrong"], POWER)
     example = annotation.get(f"/v1/examples/{correction['example_id']}")

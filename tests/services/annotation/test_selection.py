@@ -26,7 +26,7 @@ QUIET = Observed(
     answer="yes",
     split="train",
     straddles=False,
-    client_abort=False,
+    cut_off=False,
     schema_valid=True,
     confidence=0.9,
     opinions=(),
@@ -102,7 +102,7 @@ def test_holdout_places_are_spread_evenly_over_the_queue() -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "holdout"])
-@pytest.mark.parametrize("change", [{"client_abort": True}, {"straddles": True}])
+@pytest.mark.parametrize("change", [{"cut_off": True}, {"straddles": True}])
 def test_what_can_neither_teach_nor_test_is_not_nominated(split: Split, change: dict[str, Any]) -> None:
     assert nominate(replace(QUIET, split=split, opinions=(DISLIKED,), **change), workload(1.0)) is None
 

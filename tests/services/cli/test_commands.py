@@ -3,10 +3,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from shared.processes import free_ports
 from shared.workloads import read_deployment
+from tests.services.cli.test_supervisor import until
 
 
 def ratchet(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -90,3 +92,16 @@ def test_every_command_has_help(tmp_path: Path) -> None:
     for command in ("init", "up", "demo", "status", "models", "promote", "rollback", "lineage", "knowledge"):
         assert command in page
         assert ratchet(command, "--help", cwd=tmp_path).returncode == 0
+
+
+def test_a_demo_that_is_stopped_leaves_no_service_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "services.cli", "demo", "--data", str(tmp_path / "data")]
+    demo = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = tmp_path / "data" / "up.log"
+    until(lambda: log.exists() and log.read_text().count("started, process") == 5)
+    started = psutil.Process(demo.pid).children(recursive=True)
+    assert len(started) >= 6
+    demo.terminate()
+    assert demo.wait(60) == 143
+    _gone, alive = psutil.wait_procs(started, timeout=30)
+    assert not alive, alive

@@ -32,8 +32,7 @@ def desk_app(items: list[dict[str, Any]], schema: dict[str, Any] | None = None) 
             "done_today": done,
             "done": done + 212,
             "budget": 40,
-            "train": done + 160,
-            "holdout": 44,
+            "examples": done + 204,
         }
 
     @app.get("/v1/desk/workloads")

@@ -9,7 +9,7 @@ from tests.services.annotation.desk_page.screen import FIXED, Desk, item
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-PROGRESS = {"waiting": 0, "done_today": 0, "done": 0, "budget": 40, "train": 0, "holdout": 0}
+PROGRESS = {"waiting": 0, "done_today": 0, "done": 0, "budget": 40, "examples": 0}
 
 
 def test_a_draft_survives_a_reload_also_of_an_item_further_down(desk_of: Callable[..., Desk]) -> None:
