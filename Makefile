@@ -13,10 +13,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 CPUS := $(shell nproc 2>/dev/null || echo 2)
-CODE := services shared training tests benchmarks
+CODE := infra services shared training tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo test test-fast check format constraints bench clean
+.PHONY: help install browser demo test test-fast test-real check format constraints bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ test: install browser ## every test
 
 test-fast: install ## the tests that take under two minutes together
 	$(BIN)/python -m pytest -n $(CPUS) --dist loadgroup -m "not slow"
+
+test-real: install ## the tests that install and start the real servers (tests/real)
+	RATCHET_TEST_REAL=1 $(BIN)/python -m pytest tests/real -x
 
 check: install ## ruff, mypy and the import rules
 	$(BIN)/ruff format --check $(CODE)

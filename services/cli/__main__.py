@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from services.cli.stack import stack
 from shared.errors import RatchetError, Unusable
 from shared.settings import SharedSettings
 
@@ -32,6 +33,7 @@ app = typer.Typer(
     ),
     epilog="Settings come from RATCHET_... environment variables; the README lists them all.",
 )
+app.add_typer(stack, name="stack")
 out = Console()
 
 ConfigOption = Annotated[
@@ -157,7 +159,11 @@ def rollback(
     who: WhoOption = "somebody",
 ) -> None:
     """Go back to the champion before, at once."""
-    model = _caller("promotion").post(f"/v1/workloads/{workload}/rollback", {"who": who, "why": why, "to": to})
+    promotion = _caller("promotion")
+    # Named, so that a repeated command does not go back one step further.
+    leaving = promotion.get("/v1/status")["workloads"].get(workload, {}).get("champion")
+    body = {"who": who, "why": why, "to": to, "leaving": leaving}
+    model = promotion.post(f"/v1/workloads/{workload}/rollback", body)
     out.print(f"{model['version']} is {model['stage']}")
 
 

@@ -1,0 +1,56 @@
+"""Prometheus: asks every service of ours for its metrics, and tells Alertmanager what its rules find."""
+
+import json
+from pathlib import Path
+
+from infra.native.probes import http_answers
+from infra.native.server import Place, Runs, Server, owned_folder
+from infra.native.settings import HOST
+from shared.settings import SharedSettings
+
+RULES = Path(__file__).parents[1] / "prometheus" / "rules"
+_SCRAPED = ("gateway", "model_server", "annotation", "scheduler", "promotion")
+
+
+def prometheus(place: Place) -> Server:
+    settings, folder = place.settings, place.layout.data("prometheus")
+    config = folder / "prometheus.yml"
+
+    def prepare(run: Runs) -> None:
+        owned_folder(folder, None)
+        config.write_text(json.dumps(configuration(place), indent=1), "utf-8")  # JSON is YAML too
+        run(["promtool", "check", "config", config])
+
+    return Server(
+        name="prometheus",
+        port=settings.prometheus_port,
+        install=lambda installs: installs.apt("prometheus"),
+        prepare=prepare,
+        command=[
+            "prometheus",
+            f"--config.file={config}",
+            f"--storage.tsdb.path={folder / 'series'}",
+            "--storage.tsdb.retention.time=15d",
+            "--storage.tsdb.retention.size=1GB",
+            f"--web.listen-address={HOST}:{settings.prometheus_port}",
+        ],
+        environment={"GOMEMLIMIT": "220MiB"},
+        health=lambda: http_answers(settings.prometheus_port, "/-/ready"),
+        memory_mb=256,
+    )
+
+
+def configuration(place: Place) -> dict[str, object]:
+    services, stack = SharedSettings.load(), place.settings
+    jobs = {name: services.url_of(name).split("://", 1)[1] for name in _SCRAPED}
+    jobs |= {"prometheus": f"{HOST}:{stack.prometheus_port}", "alertmanager": f"{HOST}:{stack.alertmanager_port}"}
+    return {
+        "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
+        "rule_files": [str(RULES / "*.yml")],
+        "alerting": {
+            "alertmanagers": [{"static_configs": [{"targets": [f"{HOST}:{stack.alertmanager_port}"]}]}],
+        },
+        "scrape_configs": [
+            {"job_name": name, "static_configs": [{"targets": [target]}]} for name, target in jobs.items()
+        ],
+    }
