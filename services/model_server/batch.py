@@ -22,7 +22,7 @@ class Batch:
         self._cache = cache
         self._device: torch.device = model.device
         self._lowest = torch.finfo(model.dtype).min
-        self._pointed: list[Sequence] = []  # rows that the switch points at
+        self._pointed: list[Sequence] = []  # rows that the switch points at, in their order
         self.rows: list[Sequence] = []
 
     @property
@@ -67,7 +67,6 @@ class Batch:
         last = self.rows.pop()
         if number < len(self.rows):
             self.rows[number] = last
-        self._pointed = []
 
     def rest(self) -> None:
         """Nothing runs: lets go of adapters that only this batch still holds."""

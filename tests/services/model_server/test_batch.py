@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.model_server.sequence import Sequence
+from services.model_server.sequence import Sequence, Step
 from tests.services.model_server.bases import greedy, merged, write_base
 from tests.services.model_server.conftest import Running, Start
 
@@ -51,15 +51,37 @@ def test_rows_that_join_and_leave_between_steps_do_not_disturb_the_others(
     same_as_alone(running, base_folder, adapter_folders, asked)
 
 
-def test_a_cache_that_holds_little_serves_long_and_short_ones_one_after_the_other(
+def test_a_row_that_ends_as_it_joins_leaves_the_others_on_their_adapters(
+    start: Start, base_folder: Path, adapter_folders: dict[str, Path]
+) -> None:
+    running = start()
+    running.load(adapter_folders)
+    asked = [running.sequence(p, "a", streaming=True, max_tokens=60) for p in prompts(2, seed=6)]
+    running.serving.engine.submit(asked)
+    for n in range(5):
+        running.until(asked[0], 5 * n + 1)
+        running.serving.engine.submit([running.sequence(asked[0].prompt, name, max_tokens=1) for name in "bc"])
+    running.wait(*(s for s in asked if len(s.tokens) < 60))
+    same_as_alone(running, base_folder, adapter_folders, asked)
+
+
+def test_a_cache_that_holds_little_serves_long_and_short_ones_within_its_bounds(
     start: Start, base_folder: Path
 ) -> None:
     per_token = 2 * 2 * 2 * 16 * 4  # layers, keys and values, heads, head size, bytes
     running = start(kv_cache_bytes=300 * per_token)
     assert running.serving.capacity.cache_tokens == 300
-    short, long = prompts(10, seed=1, longest=20), prompts(3, seed=2, longest=90)
-    asked = [running.sequence(p, max_tokens=10) for p in short] + [running.sequence(p, max_tokens=150) for p in long]
-    running.ask(*asked)
+    short, long = prompts(12, seed=1, longest=20), prompts(3, seed=2, longest=90)
+    asked = [running.sequence(p, max_tokens=10, streaming=True) for p in short]
+    asked[3:3] = [running.sequence(p, max_tokens=60, streaming=True) for p in long]
+    asked.insert(0, running.sequence([7] * 90, max_tokens=60, streaming=True))
+    running.serving.engine.submit(asked)
+    left = set(asked)
+    while left:
+        sequence, what = running.news.get(timeout=60)
+        assert running.serving.engine._batch.cache_bytes <= 300 * per_token
+        assert isinstance(what, Step)
+        left -= {sequence} if what.finish else set()
     same_as_alone(running, base_folder, {}, asked)
 
 

@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 
+from services.model_server.sequence import Sequence
 from services.model_server.serving import Serving
 from tests.services.model_server.http_server import serving_http
 
@@ -241,10 +242,13 @@ def test_a_caller_who_hangs_up_frees_the_place(server: tuple[str, Serving], stre
         async with httpx.AsyncClient(base_url=url, timeout=60) as impatient:
             asking = asyncio.ensure_future(_begin(impatient, body, stream))
             await asyncio.to_thread(until, lambda: len(rows) > 5)
+            begun.extend(rows)
             asking.cancel()
 
+    begun: list[Sequence] = []
     asyncio.run(hang_up())
     until(lambda: not rows)
+    assert min(len(sequence.tokens) for sequence in begun) < 200  # stopped, not finished
 
 
 async def _begin(client: httpx.AsyncClient, body: dict[str, Any], stream: bool) -> None:
