@@ -1,4 +1,4 @@
-"""Pretrains the tiny base from scratch: `python -m training.tiny.pretrain --out DIR --seed 0 --steps 4000`.
+"""Pretrains the tiny base from scratch: `python -m training.tiny.pretrain --out DIR --seed 0 --steps 6000`.
 
 Writes DIR sealed as kind "base": model, tokenizer with chat template, the general suite and the replay set; the recipe
 and its figures stand in the manifest. Every step's batch is a pure function of seed and step, so a run that died goes
@@ -6,7 +6,6 @@ on from the checkpoint in `DIR.work/`. Twice: a finished DIR is kept.
 """
 
 import argparse
-import json
 import math
 import os
 import time
@@ -18,16 +17,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-import transformers
 from rich.console import Console
 from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from shared import artifacts
+from training.tiny.bundle import write_base
 from training.tiny.tokenizer import END, PAD, train_tokenizer
-from training.tiny.world import KINDS, conversation
+from training.tiny.world import conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +41,15 @@ class Recipe:
     learning_rate: float = 2.5e-3
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01
-    warmup_steps: int = 200
+    warmup_steps: int = 200  # of each cycle
+    second_cycle_share: float = 1 / 3  # of all steps: a cosine again, from a lower rate, with a fresh optimizer
+    second_cycle_rate: float = 0.4  # of the learning rate
     clip: float = 1.0
     turn_shares: tuple[float, ...] = (0.3, 0.2, 0.2, 0.3)  # conversations of one to four tasks on a text
 
 
 RECIPE = Recipe()
 POOL_BATCHES = 24  # conversations are sorted by length within a pool, so that a batch is hardly padded
-SUITE_ITEMS = 300
-REPLAY_ITEMS = 600
 
 
 def main() -> None:
@@ -70,7 +69,8 @@ def main() -> None:
         model, tokenizer, options.seed, options.steps, options.out, options.checkpoint_every, options.fast
     )
     figures["seconds"] = round(figures.pop("seconds_before") + time.perf_counter() - started)
-    write_base(options.out, model, tokenizer, options.seed, options.steps, figures)
+    facts = {"recipe": asdict(RECIPE), "steps": options.steps, **figures}
+    write_base(options.out, model, tokenizer, options.seed, facts)
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -105,13 +105,15 @@ def pretrain(
     work = out.with_name(out.name + ".work")
     first, seconds_before = _resumed(work, model, optimizer)
     decoder = torch.compile(model.model, dynamic=True) if fast else model.model
-    started, smooth, supervised = time.perf_counter(), 0.0, 0
+    started, smooth = time.perf_counter(), 0.0
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("pretraining", total=steps, completed=first)
         for step, (tokens, answered) in enumerate(batches(tokenizer, seed, first, steps), start=first):
+            if step == second_cycle(steps):
+                optimizer.state.clear()
             for group in optimizer.param_groups:
-                group["lr"] = RECIPE.learning_rate * _schedule(step, steps)
+                group["lr"] = RECIPE.learning_rate * schedule(step, steps)
             with torch.autocast("cpu", torch.bfloat16, enabled=fast):
                 hidden = decoder(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state  # (batch, seq, width)
                 logits = model.lm_head(hidden[answered[:, 1:]])  # (answer tokens, vocabulary)
@@ -121,14 +123,13 @@ def pretrain(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             smooth = loss.item() if step == first else 0.98 * smooth + 0.02 * loss.item()
-            supervised += int(answered.sum())
             bar.update(task, completed=step + 1, description=f"pretraining, loss {smooth:.4f}")
             if (step + 1) % 100 == 0 and not console.is_terminal:
                 print(f"step {step + 1}/{steps} loss {smooth:.4f} {time.perf_counter() - started:.0f} s", flush=True)
             if (step + 1) % checkpoint_every == 0 and step + 1 < steps:
                 _checkpoint(work, model, optimizer, step + 1, seconds_before + time.perf_counter() - started)
                 tokenizer.save_pretrained(work / "tokenizer")
-    return {"final_loss": smooth, "supervised_tokens": supervised, "seconds_before": seconds_before}
+    return {"final_loss": round(smooth, 5), "seconds_before": seconds_before}
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, seed: int, first: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -155,47 +156,6 @@ def encode(tokenizer: PreTrainedTokenizerFast, chat: list[dict[str, str]]) -> tu
     return ids, answered
 
 
-def write_base(
-    out: Path,
-    model: LlamaForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
-    seed: int,
-    steps: int,
-    figures: dict[str, Any],
-) -> None:
-    facts = {"recipe": asdict(RECIPE), "seed": seed, "steps": steps, "parameters": model.num_parameters(), **figures}
-    facts["versions"] = {"torch": torch.__version__, "transformers": transformers.__version__}
-    with artifacts.writing(out, "base", facts) as draft:
-        model.generation_config = GenerationConfig(
-            do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
-        )
-        model.save_pretrained(draft)
-        (draft / "model.safetensors").chmod(0o644)
-        tokenizer.save_pretrained(draft)
-        _settle_tokenizer_config(draft)
-        write_items(draft / "general_suite.jsonl", "suite", seed, SUITE_ITEMS, want_held_out=True)
-        write_items(draft / "general_replay.jsonl", "replay", seed, REPLAY_ITEMS, want_held_out=False)
-
-
-def _settle_tokenizer_config(folder: Path) -> None:
-    """The form that other servers read too: the template inside, the class under the name of transformers 4."""
-    file = folder / "tokenizer_config.json"
-    config = json.loads(file.read_text())
-    template = folder / "chat_template.jinja"
-    kept = {key: value for key, value in config.items() if key not in ("backend", "is_local", "local_files_only")}
-    kept |= {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": template.read_text()}
-    template.unlink()
-    file.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
-
-
-def write_items(file: Path, name: str, seed: int, count: int, *, want_held_out: bool) -> None:
-    with file.open("w") as stream:
-        for i in range(count):
-            kind, chat = conversation(f"{name}-{seed}-{i}", want_held_out=want_held_out, kind=KINDS[i % len(KINDS)])
-            item = {"id": f"{name}-{i:03d}", "group": f"{name}-{i:03d}", "slice": kind, "messages": chat}
-            stream.write(json.dumps(item) + "\n")
-
-
 def _chat(seed: str) -> list[dict[str, str]]:
     draw, turns = zlib.crc32(seed.encode()) / 2**32, 1
     for turns, share in enumerate(RECIPE.turn_shares, start=1):  # noqa: B007
@@ -212,11 +172,24 @@ def _padded(rendered: list[tuple[list[int], list[bool]]], pad: int) -> tuple[Ten
     return tokens, answered
 
 
-def _schedule(step: int, steps: int) -> float:
-    warmup = RECIPE.warmup_steps
+def second_cycle(steps: int) -> int:
+    """The step at which the second cycle begins."""
+    return round(steps * (1 - RECIPE.second_cycle_share))
+
+
+def schedule(step: int, steps: int) -> float:
+    """The share of the learning rate at a step: warm-up and cosine, twice."""
+    turn = second_cycle(steps)
+    if step < turn:
+        return _cycle(step, turn)
+    return RECIPE.second_cycle_rate * _cycle(step - turn, steps - turn)
+
+
+def _cycle(step: int, steps: int) -> float:
+    warmup = min(RECIPE.warmup_steps, steps // 4)
     if step < warmup:
         return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
 
 def _checkpoint(work: Path, model: LlamaForCausalLM, optimizer: torch.optim.AdamW, step: int, seconds: float) -> None:
@@ -248,7 +221,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.tiny.pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the folder to write; must not be there yet")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--checkpoint-every", type=int, default=500)
     parser.add_argument(
         "--fast", action="store_true", help="compile the decoder and multiply in bf16; needs a C++ compiler"
