@@ -8,6 +8,7 @@ Fails: Refusal with what is wrong; what was held before stays as it was.
 """
 
 import json
+import logging
 import math
 import threading
 import time
@@ -26,6 +27,7 @@ from services.model_server.refusals import not_found, user_error
 from shared import artifacts
 from shared.errors import ArtifactInvalid
 
+log = logging.getLogger(__name__)
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 
@@ -77,6 +79,7 @@ class Adapters:
             adapter = self._read(name, path)
             self._held = {**self._held, name: adapter}
         ADAPTERS_LOADED.set(len(self._held))
+        log.info("loaded adapter %s from %s: rank %d, %d layers", name, path, adapter.rank, len(adapter.weights))
 
     def unload(self, name: str) -> None:
         with self._loading:
@@ -84,6 +87,7 @@ class Adapters:
                 raise not_found(f"The lora adapter '{name}' cannot be found.")
             self._held = {held: adapter for held, adapter in self._held.items() if held != name}
         ADAPTERS_LOADED.set(len(self._held))
+        log.info("unloaded adapter %s", name)
 
     def _read(self, name: str, path: str) -> Adapter:
         try:

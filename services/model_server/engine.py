@@ -52,7 +52,7 @@ class Engine:
         self._batch = batch
         self._end_tokens = end_tokens
         self._max_batch = max_batch
-        self._max_queue = max_queue
+        self.max_queue = max_queue
         self._prefill_tokens = prefill_tokens
         self._cache_tokens = cache_tokens
         self._waiting: deque[Sequence] = deque()
@@ -72,7 +72,7 @@ class Engine:
         with self._changed:
             if self._closing:
                 raise Refused("the model server is stopping; ask again")
-            if len(self._waiting) + len(sequences) > self._max_queue:
+            if len(self._waiting) + len(sequences) > self.max_queue:
                 raise Refused(f"{len(self._waiting)} answers wait already, as many as may; ask again in a moment")
             self._waiting.extend(sequences)
             QUEUE_ROWS.set(len(self._waiting))

@@ -14,7 +14,7 @@ from services.model_server.answers import Answer
 from services.model_server.capacity import Capacity
 from services.model_server.checkpoint import Checkpoint
 from services.model_server.engine import Engine, Refused
-from services.model_server.refusals import busy, not_found
+from services.model_server.refusals import bad_request, busy, not_found
 from services.model_server.sequence import Sequence
 from services.model_server.streaming import Job
 from services.model_server.text import BROKEN, GrowingText
@@ -68,6 +68,9 @@ class Serving:
         name = asked.model or self.base.name
         adapter = self._adapter(name)  # from here on this request's own, whatever is unloaded meanwhile
         asked.check()
+        if asked.answers > self.engine.max_queue:
+            limit = self.engine.max_queue
+            raise bad_request(f"{asked.answers} answers in one request are more than the {limit} that may wait.", "n")
         is_long = _characters(asked) > LONG_PROMPT_CHARACTERS
         tokens = await asyncio.to_thread(self._prompts, asked) if is_long else self._prompts(asked)
         job = Job(

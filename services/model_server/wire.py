@@ -60,6 +60,11 @@ class Generation(BaseModel):
     def choices(self) -> int:
         return 1 if self.n is None else self.n
 
+    @property
+    def answers(self) -> int:
+        """Choices of all prompts together."""
+        return self.choices
+
     def asked_tokens(self) -> int | None:
         return self.max_tokens
 
@@ -131,6 +136,10 @@ class ChatRequest(Generation):
 class CompletionRequest(Generation):
     prompt: str | list[str] | list[int] | list[list[int]]
     logprobs: int | None = None
+
+    @property
+    def answers(self) -> int:
+        return self.choices * len(self.prompts)
 
     def asked_logprobs(self) -> int | None:
         return self.logprobs

@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 
+from services.model_server.engine import Refused
 from services.model_server.sequence import Sequence
 from services.model_server.serving import Serving
 from tests.services.model_server.http_server import serving_http
@@ -112,6 +113,23 @@ def test_plain_completions_take_texts_and_tokens(client: httpx.Client) -> None:
     assert complete("")["error"]["message"] == complete([])["error"]["message"] == "The prompt cannot be empty."
 
 
+def test_a_full_queue_asks_to_come_again(
+    server: tuple[str, Serving], client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it is full: test_engine."""
+
+    def full(_sequences: list[Sequence]) -> None:
+        raise Refused("40 answers wait already")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server[1].engine, "submit", full)
+        answer = chat(client)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["error"]["type"] == "ServiceUnavailableError"
+    assert answer.json()["error"]["message"] == "40 answers wait already"
+    assert chat(client).status_code == 200
+
+
 def test_parts_of_text_are_one_text(client: httpx.Client) -> None:
     parts = [{"role": "user", "content": [{"type": "text", "text": "hello"}, {"type": "text", "text": "there"}]}]
     assert content(chat(client, messages=parts)) == content(
@@ -127,7 +145,7 @@ def test_parts_of_text_are_one_text(client: httpx.Client) -> None:
         ({"top_p": 0}, 400, "top_p must be in (0, 1], got 0.0. (parameter=top_p, value=0.0)"),
         ({"top_k": -7}, 400, "top_k must be"),
         ({"n": 0}, 400, "n must be at least 1"),
-        ({"n": 41, "temperature": 1}, 503, "0 answers wait already"),
+        ({"n": 41, "temperature": 1}, 400, "41 answers in one request are more than the 40 that may wait"),
         ({"logprobs": True, "top_logprobs": 21}, 400, "greater than max allowed: 20"),
         ({"top_logprobs": 2}, 400, "`logprobs` must be set to true"),
         ({"stop": [""]}, 400, "stop takes at most"),
