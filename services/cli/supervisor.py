@@ -118,17 +118,16 @@ class Supervisor:
             self._say(name, line.decode("utf-8", "replace").rstrip())
 
     def _stop_all(self) -> None:
+        """One after the other, in the order given; together they have STOP_SECONDS."""
         deadline = time.monotonic() + STOP_SECONDS
         for child in self._children:
-            if child.process is not None and child.process.poll() is None:
-                child.process.terminate()
-        for child in self._children:
-            if child.process is None:
+            if child.process is None or child.process.poll() is not None:
                 continue
+            child.process.terminate()
             try:
-                child.process.wait(max(0.1, deadline - time.monotonic()))
+                child.process.wait(max(0.5, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                self._say(child.name, f"did not stop within {STOP_SECONDS:.0f} s; killed")
+                self._say(child.name, "did not stop in time; killed")
                 child.process.kill()
                 child.process.wait()
         for child in self._children:

@@ -91,6 +91,9 @@ class Deployment:
     def get(self, service: str, path: str) -> Any:
         return self.http.get(f"{self.settings.url_of(service)}{path}").raise_for_status().json()
 
+    def post(self, service: str, path: str, body: Any) -> Any:
+        return self.http.post(f"{self.settings.url_of(service)}{path}", json=body).raise_for_status().json()
+
     def store(self) -> dict[str, Any]:
         found: dict[str, Any] = self.get("annotation", "/v1/status")["workloads"][WORKLOAD]
         return found

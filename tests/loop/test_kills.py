@@ -165,16 +165,24 @@ def _judged(loop: Deployment, version: str) -> dict[str, object] | None:
 
 
 def everything_survives(loop: Deployment, version: str) -> None:
-    """The supervisor dies with all its services; `ratchet up` goes on with the same state."""
+    """The supervisor and all services die under traffic and in a training; `ratchet up` goes on with the same state."""
     before, champion = loop.store(), loop.get("promotion", "/v1/status")["workloads"][WORKLOAD]["champion"]
-    loop.kill_all()
-    loop.up()
-    after = loop.store()
-    same = ("samples", "corrected", "train", "holdout", "knowledge")
+    order = {"kind": "train", "workload": WORKLOAD, "preset": "careless", "why": "to be killed", "who": "test"}
+    path = f"/v1/jobs/{loop.post('scheduler', '/v1/jobs', order)['job_id']}"
+    with Traffic(loop, 10_000) as traffic:
+        until(lambda: (loop.get("scheduler", path)["progress"] or {}).get("step"), "the training makes steps", 120)
+        until(lambda: len(traffic.acked) >= 8, "answers come")
+        loop.kill_all()
+        so_far = len(traffic.acked)
+        loop.up()
+        until(lambda: len(traffic.acked) >= so_far + 8, "answers come again")
+    until(lambda: loop.store()["samples"] >= before["samples"] + len(traffic.acked), "answers are stored")
+    for answer_id in traffic.acked:
+        assert loop.get("annotation", f"/v1/samples/{answer_id}")["answer_id"] == answer_id
+    after, same = loop.store(), ("corrected", "train", "holdout", "knowledge")
     assert {k: after[k] for k in same} == {k: before[k] for k in same}
     assert loop.get("promotion", "/v1/status")["workloads"][WORKLOAD]["champion"] == champion
-    with Traffic(loop, 10_000) as traffic:
-        until(lambda: len(traffic.acked) >= 8, "answers come")
-    until(lambda: loop.store()["samples"] >= before["samples"] + len(traffic.acked), "answers are stored")
     assert loop.get("promotion", f"/v1/models/{version}")["verdict"]
-    assert len(loop.jobs("train")) == 1
+    job = until(lambda: _ended(loop.get("scheduler", path)), "the training that was killed ends", 240)
+    assert job["state"] == "done", job
+    assert len(loop.jobs("train")) == 2

@@ -1,7 +1,6 @@
 """The demo's application: it asks the gateway over OpenAI's wire, as any application would."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 import httpx
 
 from services.cli.demo.scenario import CLIENTS, WORKLOAD
+from training.suites import json_fields
 from training.tiny.house import Ticket
 
 
@@ -83,20 +83,11 @@ class Application:
 
 
 def is_exact(reply: Reply) -> bool:
-    """All five fields and nothing else, whatever the spacing."""
-    return _parsed(reply.answer) == _parsed(reply.ticket.answer)
+    """All five fields and nothing else, by the scorer that the gate uses."""
+    return json_fields.score(reply.ticket.answer, reply.answer, None).exact
 
 
 def fields_right(reply: Reply) -> float:
     """0-1: the share of the five fields that are right; 0 when the answer is no JSON object."""
-    truth, answer = _parsed(reply.ticket.answer), _parsed(reply.answer)
-    if not isinstance(truth, dict) or not isinstance(answer, dict):
-        return 0.0
-    return float(sum(answer.get(name) == value for name, value in truth.items()) / len(truth))
-
-
-def _parsed(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    fields = json_fields.score(reply.ticket.answer, reply.answer, None).fields or {}
+    return sum(fields.values()) / len(reply.ticket.fields)

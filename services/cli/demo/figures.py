@@ -42,6 +42,8 @@ class Figures:
             "candidate_fields": holdout["candidate"]["fields"],
             "general_champion": general["champion"],
             "general_candidate": general["candidate"],
+            "careless_exact": self.careless["holdout"]["candidate"]["exact"],
+            "careless_general": self.careless["general"]["candidate"],
             "mcnemar_p": holdout["mcnemar_p"],
             "groups": holdout["groups"],
             "verdicts": [

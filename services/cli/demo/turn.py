@@ -25,6 +25,7 @@ from services.cli.demo.application import Application, Reply
 from services.cli.demo.expert import SimulatedExpert
 from services.cli.demo.figures import Figures, closing_page, how_to_call
 from services.cli.demo.scenario import (
+    CLIENTS,
     FIRST_REQUESTS,
     FRESH_TICKETS,
     MIN_GROUPS,
@@ -200,7 +201,7 @@ class Turn:
         async with application.asking_on(self._swap_tickets, pause_seconds=0.4) as replies:
             verdict = await self._follow_verdict(version)
             if verdict["verdict"] == "PROMOTE":
-                await self._until_serving(application, version)
+                await self._until_serving(replies, version)
         self.requests += len(replies)
         failed = [r for r in replies if r.failed]
         self.screen.say(f"{len(replies)} requests during the swap, {len(failed)} failed")
@@ -288,18 +289,14 @@ class Turn:
             self.screen.say(f"  {reason}")
         return report
 
-    async def _until_serving(self, application: Application, version: str) -> None:
-        """Until the gateway answers with the new version, and two seconds of traffic more."""
+    async def _until_serving(self, replies: list[Reply], version: str) -> None:
+        """Until the last answers of the clients all come from the new version."""
         deadline = time.monotonic() + STEP_SECONDS
-        while (reply := await application.ask(next(self._swap_tickets))).version != version:
-            self.requests += 1
+        while {reply.version for reply in replies[-3 * CLIENTS :]} != {version}:
             if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"{STEP_SECONDS:.0f} s after the verdict {reply.version} still answers, not {version}"
-                )
+                last = replies[-1].version if replies else "nothing"
+                raise Unavailable(f"{STEP_SECONDS:.0f} s after the verdict {last} still answers, not {version}")
             await asyncio.sleep(0.1)
-        self.requests += 1
-        await asyncio.sleep(2.0)
 
     async def _is_ready(self, service: str) -> bool:
         try:
