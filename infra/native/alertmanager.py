@@ -28,9 +28,9 @@ def alertmanager(place: Place) -> Server:
             f"--web.listen-address={HOST}:{settings.alertmanager_port}",
             "--cluster.listen-address=",  # it is alone
         ],
-        environment={"GOMEMLIMIT": "100MiB"},
+        environment={"GOMEMLIMIT": "90MiB"},
         health=lambda: http_answers(settings.alertmanager_port, "/-/ready"),
-        memory_mb=128,
+        memory_mb=100,
     )
 
 

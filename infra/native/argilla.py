@@ -41,7 +41,7 @@ def argilla(place: Place) -> Server:
         health=lambda: _is_healthy(port),
         stop_seconds=10,
         start_seconds=240,
-        memory_mb=400,
+        memory_mb=350,
     )
 
 
@@ -50,14 +50,14 @@ def argilla_worker(place: Place) -> Server:
     return Server(
         name="argilla-worker",
         port=0,
-        needs=("redis", "argilla"),
+        needs=("postgres", "redis"),
         install=_install,
         command=[_python(place), "-m", _MODULE, "worker", "--num-workers", "1"],
         environment=_environment(place),
         health=lambda: _works(place),
         stop_seconds=10,
         start_seconds=240,
-        memory_mb=750,
+        memory_mb=700,
     )
 
 

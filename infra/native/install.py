@@ -109,7 +109,7 @@ class Installer:
         environment = folder / "environment"
         uv = _uv()
         run([uv, "venv", "-q", "--python", sys.executable, environment])
-        python = environment / "environment/bin/python"
+        python = environment / "bin/python"
         run(
             [uv, "pip", "install", "-q", "--python", python, "--no-deps", "-r", folder / "requirements.txt"], attempts=2
         )

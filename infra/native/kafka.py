@@ -61,7 +61,7 @@ def kafka(place: Place) -> Server:
         command=[*java(place, f"-Xms{settings.kafka_heap_mb}m", "kafka.Kafka"), properties],
         health=lambda: kafka_answers(settings.kafka_port),
         start_seconds=180,  # after kill -9 it checks its log, 16-19 s on two idle cores
-        memory_mb=settings.kafka_heap_mb + 250,
+        memory_mb=settings.kafka_heap_mb + 150,
     )
 
 

@@ -33,7 +33,7 @@ _KEPT_FROM_OUTSIDE = ("PATH", "HOME", "TMPDIR", "JAVA_HOME")
 class Keeper:
     def __init__(self, server: Server, log: Path, phase_of: Callable[[str], Phase | None]) -> None:
         self.server = server
-        self.state = ServerState(server.name, server.port, Phase.WAITING)
+        self.state = ServerState(server.name, server.port, Phase.WAITING, server.memory_mb)
         self._log = log
         self._phase_of = phase_of
         self._stopping = threading.Event()

@@ -38,7 +38,7 @@ def postgres(place: Place) -> Server:
         health=lambda: _is_healthy(place),
         user=ACCOUNT,
         stop_signal=signal.SIGINT,  # the fast way: it does not wait for clients to leave
-        memory_mb=256,
+        memory_mb=160,
     )
 
 

@@ -34,9 +34,9 @@ def prometheus(place: Place) -> Server:
             "--storage.tsdb.retention.size=1GB",
             f"--web.listen-address={HOST}:{settings.prometheus_port}",
         ],
-        environment={"GOMEMLIMIT": "220MiB"},
+        environment={"GOMEMLIMIT": "200MiB"},
         health=lambda: http_answers(settings.prometheus_port, "/-/ready"),
-        memory_mb=256,
+        memory_mb=220,
     )
 
 

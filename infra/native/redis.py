@@ -38,7 +38,7 @@ def redis(place: Place) -> Server:
         prepare=prepare,
         command=["redis-server", config],
         health=lambda: _pong(settings.redis_port, place.credentials.redis_password),
-        memory_mb=160,
+        memory_mb=140,
     )
 
 

@@ -39,13 +39,11 @@ class StackSettings(EnvironmentSettings):
         seen: dict[int, str] = {}
         for name, value in self.ports().items():
             if not 1 <= value <= 65535:
-                raise ValueError(f"{name} is {value}; a port is 1 to 65535")
+                raise ValueError(f"RATCHET_STACK_{name.upper()} is {value}; a port is 1 to 65535")
             if value in seen:
-                raise ValueError(f"{seen[value]} and {name} are both {value}; give one of them another port")
+                raise ValueError(f"{seen[value]} and {name} are both {value}; set RATCHET_STACK_{name.upper()}")
             seen[value] = name
         return self
 
     def ports(self) -> dict[str, int]:
-        return {
-            name: value for name in type(self).model_fields if name.endswith("_port") and (value := getattr(self, name))
-        }
+        return {name: getattr(self, name) for name in type(self).model_fields if name.endswith("_port")}

@@ -30,6 +30,7 @@ class ServerState:
     name: str
     port: int
     phase: Phase
+    memory_max_mb: int = 0  # its share of the budget
     pid: int | None = None
     started_at: float | None = None  # seconds since 1970
     healthy_after_seconds: float | None = None  # from its start to its first right answer

@@ -6,7 +6,7 @@ Exit status as everywhere in `ratchet`: 0 done; 1 a server is not healthy; 2 wro
 import json
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -131,8 +131,8 @@ def _row(server: ServerState) -> dict[str, object]:
     return {**asdict(server), "memory_mb": memory, "uptime_seconds": uptime}
 
 
-def _table(servers: Iterable[ServerState], rows: Sequence[dict[str, object]]) -> Table:
-    table = Table("server", "state", "port", "process", "memory", "uptime", "deaths", "what is wrong")
+def _table(servers: Sequence[ServerState], rows: Sequence[dict[str, object]]) -> Table:
+    table = Table("server", "state", "port", "process", "memory", "uptime", "deaths", "detail")
     total = 0.0
     for server, row in zip(servers, rows, strict=True):
         memory, uptime = row["memory_mb"], row["uptime_seconds"]
@@ -142,18 +142,23 @@ def _table(servers: Iterable[ServerState], rows: Sequence[dict[str, object]]) ->
             _phase(server),
             str(server.port or ""),
             str(server.pid or ""),
-            f"{memory:.0f} MB" if isinstance(memory, float) else "",
+            _memory(memory, server.memory_max_mb) if isinstance(memory, float) else "",
             _duration(uptime) if isinstance(uptime, float) else "",
             str(server.deaths or ""),
             Text(server.detail[-120:]),
         )
     table.add_section()
-    table.add_row("together", "", "", "", f"{total:.0f} MB", "", "", "")
+    most = sum(server.memory_max_mb for server in servers)
+    table.add_row("together", "", "", "", _memory(total, most), "", "", "")
     return table
 
 
 def _phase(server: ServerState) -> Text:
     return Text(server.phase, style=COLOURS.get(server.phase, ""))
+
+
+def _memory(megabytes: float, of: int) -> Text:
+    return Text(f"{megabytes:.0f} of {of} MB", style="red" if megabytes > of else "")
 
 
 def _duration(seconds: float) -> str:
