@@ -1,19 +1,20 @@
 """The gateway's other routes, plain FastAPI: feedback, models, status; errors in OpenAI's shape as on the hot route.
 
-Feedback is durable in the spool before it is answered (202). It may come before its answer's record is anywhere:
-annotation joins the two. Given twice it is two pieces of feedback, in the order they came.
+Feedback is durable in the spool before it is answered (202); what is wrong with it is 400, in words. It may come before
+its answer's record is anywhere: annotation joins the two. Given twice it is two pieces of feedback, in the order they
+came.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException
 
 from services.gateway import metrics
-from services.gateway.refusals import INVALID, RETRY_AFTER_SECONDS, Refused, spool_broken, spool_full
+from services.gateway.refusals import INVALID, RETRY_AFTER_SECONDS, Refused, bad_request, spool_broken, spool_full
 from services.gateway.routing import RoutingTable
 from shared import topics
 from shared.bus import Outgoing
@@ -21,17 +22,13 @@ from shared.errors import Unavailable
 from shared.events import FeedbackGiven, encode, utc_now
 from shared.ids import uuid7
 from shared.sqlite_log import Spool
+from shared.text import Text
 
 CHAT_PATH = "/v1/chat/completions"
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("contains a NUL character, which cannot be stored; remove it")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_without_nul)]
+MAX_SENTENCES = 10
+MAX_SENTENCE_CHARS = 300
 
 
 class FeedbackBody(BaseModel):
@@ -100,9 +97,9 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Response:
-        sentences = [_sentence(e) for e in error.errors()]
-        param = ".".join(str(p) for p in error.errors()[0]["loc"][1:]) or None
-        return _response(Refused(422, "; ".join(sentences), INVALID, "invalid_request", param=param))
+        errors = error.errors()[:MAX_SENTENCES]
+        sentences = [_sentence(e)[:MAX_SENTENCE_CHARS] for e in errors]
+        return _response(bad_request("; ".join(sentences), _param(errors[0])))
 
     @app.exception_handler(HTTPException)
     async def http_error(_request: Request, error: HTTPException) -> Response:
@@ -129,7 +126,16 @@ def describe_chat(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
+def _param(error: Any) -> str | None:
+    """The field that is wrong; None when it is the body, whose errors are located by a place in its text."""
+    if error["type"] == "json_invalid":
+        return None
+    return ".".join(str(p) for p in error["loc"][1:])[:MAX_SENTENCE_CHARS] or None
+
+
 def _sentence(error: Any) -> str:
+    if error["type"] == "json_invalid":
+        return f"the body is not usable JSON: {error['ctx']['error']} (character {error['loc'][-1]})"
     where = ".".join(str(p) for p in error["loc"][1:]) or "the body"
     return f"{where}: {error['msg'].removeprefix('Value error, ')}"
 

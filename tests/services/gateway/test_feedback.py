@@ -1,5 +1,6 @@
 """Feedback: durable before it is answered, whenever it comes."""
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,10 @@ from tests.services.gateway.conftest import GatewayProcess
 
 def give(gateway: GatewayProcess, **body: Any) -> Any:
     return gateway.client.post("/v1/feedback", json=body)
+
+
+def post(gateway: GatewayProcess, content: bytes) -> Any:
+    return gateway.client.post("/v1/feedback", content=content, headers={"content-type": "application/json"})
 
 
 def test_feedback_on_an_answer_reaches_the_bus(gateway: GatewayProcess) -> None:
@@ -43,20 +48,37 @@ def test_feedback_that_comes_before_its_answer_is_kept(gateway: GatewayProcess) 
         ({"answer_id": uuid7(), "score": "high"}, "score"),
         ({"answer_id": uuid7(), "comment": "only words"}, "at least one of"),
         ({"answer_id": uuid7(), "thumb": "up", "comment": "a\0b"}, "NUL"),
+        ({"answer_id": uuid7(), "thumb": "up", "comment": "a\ud800"}, "half a surrogate pair"),
+        ({"answer_id": uuid7(), "suggested_answer": "\udc00b"}, "half a surrogate pair"),
+        ({"answer_id": uuid7(), "thumb": "\ud800"}, "thumb"),
+        ({"answer_id": "\ud800", "thumb": "up"}, "answer_id"),
+        ({"answer_id": uuid7(), "thumb": "up", "\ud800": 1}, "the body"),
         ({"answer_id": uuid7(), "thumb": "up", "stars": 5}, "stars"),
+        ({"answer_id": uuid7(), "thumb": "up"} | {f"star{n}": n for n in range(10_000)}, "star0"),
     ],
 )
-def test_unusable_feedback_is_422_with_the_reason(gateway: GatewayProcess, body: dict[str, Any], reason: str) -> None:
-    answer = give(gateway, **body)
-    assert answer.status_code == 422
-    assert reason in answer.json()["error"]["message"]
+def test_unusable_feedback_is_400_with_the_reason(gateway: GatewayProcess, body: dict[str, Any], reason: str) -> None:
+    answer = post(gateway, json.dumps(body).encode())
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_request")
+    assert reason in error["message"]
+    assert len(error["message"]) < 4000
 
 
-def test_feedback_that_is_no_json_is_422(gateway: GatewayProcess) -> None:
-    for content in (b"{", b"\xff", b"[1]", b'{"answer_id":"\\ud800"}'):
-        answer = gateway.client.post("/v1/feedback", content=content, headers={"content-type": "application/json"})
-        assert answer.status_code in (400, 422)
-        assert set(answer.json()) == {"error"}
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[1]", b"3", b'{"thumb": "up",, "score": 1}', b"[" * 100_000])
+def test_feedback_that_is_no_json_object_is_400(gateway: GatewayProcess, content: bytes) -> None:
+    answer = post(gateway, content)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert answer.json()["error"]["param"] is None
+
+
+def test_malformed_json_is_said_in_a_sentence(gateway: GatewayProcess) -> None:
+    error = post(gateway, b'{"thumb": "up",, "score": 1}').json()["error"]
+    assert error["message"].startswith("the body is not usable JSON: ")
+    assert error["message"].endswith("(character 15)")
 
 
 def test_openapi_describes_every_route_and_the_hot_one(gateway: GatewayProcess) -> None:
