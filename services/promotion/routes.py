@@ -19,14 +19,16 @@ from services.promotion.tables import ModelRow
 from shared.artifacts import path_of, verify
 from shared.db import reading
 from shared.errors import Unavailable
+from shared.text import Text
 
 # The page is one file with its styles inside; text captured from users is in it, so no script may run there.
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
     "X-Content-Type-Options": "nosniff",
 }
-Who = Annotated[str, Field(min_length=1, max_length=200)]
-Why = Annotated[str, Field(max_length=4000)]
+Who = Annotated[Text, Field(min_length=1, max_length=200)]
+Why = Annotated[Text, Field(max_length=4000)]
+Version = Annotated[Text, Field(max_length=200)]
 
 
 class Promotion(BaseModel):
@@ -40,8 +42,8 @@ class Rollback(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
     who: Who
     why: Why = ""
-    to: str | None = None
-    leaving: str | None = None  # the version to get away from: makes a repeated request harmless
+    to: Version | None = None
+    leaving: Version | None = None  # the version to get away from: makes a repeated request harmless
 
 
 def create_router(engine: Engine, stewardship: Stewardship, reconciler: Reconciler) -> APIRouter:
@@ -59,21 +61,21 @@ def create_router(engine: Engine, stewardship: Stewardship, reconciler: Reconcil
         return JSONResponse({"plan_version": row.plan_version, "workloads": row.workloads}, headers=headers)
 
     @router.get("/v1/models", tags=["models"])
-    def models(workload: str | None = None) -> dict[str, Any]:
+    def models(workload: Text | None = None) -> dict[str, Any]:
         with reading(engine) as session:
             return {"models": [_model(row) for row in Registry(session).models(workload)]}
 
     @router.get("/v1/models/{version}", tags=["models"])
-    def model(version: str) -> dict[str, Any]:
+    def model(version: Text) -> dict[str, Any]:
         return _model(_found(engine, version))
 
     @router.post("/v1/models/{version}/promote", tags=["models"])
-    def promote(version: str, body: Promotion) -> dict[str, Any]:
+    def promote(version: Text, body: Promotion) -> dict[str, Any]:
         stewardship.promote_by_hand(version, who=body.who, why=body.why, override=body.override)
         return _model(_found(engine, version))
 
     @router.post("/v1/workloads/{workload}/rollback", tags=["models"])
-    def rollback(workload: str, body: Rollback) -> dict[str, Any]:
+    def rollback(workload: Text, body: Rollback) -> dict[str, Any]:
         stewardship.roll_back(workload, who=body.who, why=body.why, leaving=body.leaving, to=body.to)
         with reading(engine) as session:
             champion = Registry(session).champion(workload)
@@ -81,7 +83,7 @@ def create_router(engine: Engine, stewardship: Stewardship, reconciler: Reconcil
         return _model(champion)
 
     @router.get("/v1/reports/{name}", tags=["reports"])
-    def report(name: str) -> Response:
+    def report(name: Text) -> Response:
         version = name.removesuffix(".json")
         file, kind = (REPORT_HTML, "text/html") if version == name else (REPORT_JSON, "application/json")
         row = _found(engine, version)
@@ -92,7 +94,7 @@ def create_router(engine: Engine, stewardship: Stewardship, reconciler: Reconcil
         return Response((folder / file).read_bytes(), media_type=kind, headers=_PAGE_HEADERS)
 
     @router.get("/v1/audit", tags=["audit"])
-    def audit(workload: str | None = None) -> dict[str, Any]:
+    def audit(workload: Text | None = None) -> dict[str, Any]:
         with reading(engine) as session:
             chain = Registry(session).chain()
         edges = [

@@ -7,26 +7,36 @@ Twice: the same fingerprint and start is accepted once; one that was ignored may
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlmodel import Session
 
 from services.scheduler import repository
 from services.scheduler.metrics import ALERTS
 from services.scheduler.tables import AlertRow
 from services.scheduler.triggers import Start, accept_alert, moment
+from shared.text import Text, storable
 from shared.workloads import Deployment
+
+
+def _storable(labels: dict[str, str]) -> dict[str, str]:
+    for text in (*labels, *labels.values()):
+        storable(text)
+    return labels
+
+
+Labels = Annotated[dict[str, str], AfterValidator(_storable)]
 
 
 class Alert(BaseModel):
     model_config = ConfigDict(populate_by_name=True)
 
     status: Literal["firing", "resolved"]
-    labels: dict[str, str]
-    annotations: dict[str, str] = Field(default_factory=dict)
-    starts_at: str = Field("", alias="startsAt", max_length=64)
-    fingerprint: str = Field("", max_length=128)
+    labels: Labels
+    annotations: Labels = Field(default_factory=dict)
+    starts_at: Annotated[Text, Field(max_length=64)] = Field("", alias="startsAt")
+    fingerprint: Annotated[Text, Field(max_length=128)] = ""
 
     @property
     def name(self) -> str:

@@ -21,9 +21,11 @@ from services.scheduler.tables import JobRow, WorkloadRow
 from services.scheduler.ticks import Ticker
 from services.scheduler.triggers import Trigger
 from shared.db import reading, transaction
+from shared.text import Text
 
-Words = Annotated[str, Field(max_length=2000)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Words = Annotated[Text, Field(max_length=2000)]
+Name = Annotated[Text, Field(min_length=1, max_length=200)]
+Uri = Annotated[Text, Field(min_length=1, max_length=4096)]
 
 
 class _Body(BaseModel):
@@ -40,14 +42,14 @@ class TrainRequest(_Body):
 
 class VersionToScore(_Body):
     version: Name
-    run_uri: Annotated[str, Field(max_length=4096)] | None = None
+    run_uri: Uri | None = None
 
 
 class EvaluateRequest(_Body):
     kind: Literal["evaluate"]
     workload: Name
     versions: Annotated[list[VersionToScore], Field(max_length=20)]
-    holdout_uri: Annotated[str, Field(min_length=1, max_length=4096)]
+    holdout_uri: Uri
     who: Words = ""
     why: Words = ""
 
@@ -73,9 +75,9 @@ def router(intake: Intake, ticker: Ticker, wake_triggers: Callable[[], None]) ->
 
     @routes.get("/jobs")
     def list_jobs(
-        workload: str | None = None,
-        state: str | None = None,
-        kind: str | None = None,
+        workload: Text | None = None,
+        state: Text | None = None,
+        kind: Text | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> dict[str, list[dict[str, Any]]]:
         with reading(intake.engine) as session:
@@ -83,7 +85,7 @@ def router(intake: Intake, ticker: Ticker, wake_triggers: Callable[[], None]) ->
             return {"jobs": [job_shown(row) for row in rows]}
 
     @routes.get("/jobs/{job_id}")
-    def show_job(job_id: str) -> dict[str, Any]:
+    def show_job(job_id: Text) -> dict[str, Any]:
         with reading(intake.engine) as session:
             row = session.get(JobRow, job_id)
             if row is None:

@@ -209,6 +209,25 @@ def test_what_is_unknown_or_misshapen_is_answered_in_words(whole: Whole) -> None
         assert broken.status_code == 422
 
 
+def test_text_that_cannot_be_stored_is_refused_in_words(whole: Whole) -> None:
+    with whole.running() as client:
+        for text, why in (("a\ud800", "half a surrogate pair"), ("a\0", "a NUL character")):
+            for path, field in (
+                (f"/v1/workloads/{WORKLOAD}/rollback", "to"),
+                (f"/v1/workloads/{WORKLOAD}/rollback", "leaving"),
+                (f"/v1/workloads/{WORKLOAD}/rollback", "who"),
+                (f"/v1/workloads/{WORKLOAD}/rollback", "why"),
+                ("/v1/models/triage@0000000000000000/promote", "who"),
+                ("/v1/models/triage@0000000000000000/promote", "why"),
+            ):
+                body = json.dumps({"who": "mara", "why": "worse", field: text})
+                answer = client.post(path, content=body, headers={"content-type": "application/json"})
+                assert answer.status_code == 422
+                assert why in answer.json()["detail"]
+        for address in ("/v1/models?workload=%00", "/v1/models/%00", "/v1/reports/%00", "/v1/audit?workload=%00"):
+            assert "a NUL character" in client.get(address).json()["detail"]
+
+
 def test_two_promotions_on_one_database_bring_one_candidate_in_once(whole: Whole) -> None:
     event = seal_run(whole.artifacts, "job-1")
     whole.scheduler.scores[event.version] = (36, 198)

@@ -1,4 +1,6 @@
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -197,6 +199,60 @@ def test_an_alert_without_a_fingerprint_is_known_by_its_labels(client: TestClien
 def test_a_malformed_webhook_is_refused(client: TestClient, body: bytes) -> None:
     answer = client.post("/v1/alerts", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 422
+
+
+NOT_STORABLE = [("a\ud800", "half a surrogate pair"), ("a\0", "a NUL character")]
+
+
+def refusal(client: TestClient, path: str, body: Mapping[str, object]) -> str:
+    answer = client.post(path, content=json.dumps(body), headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    assert client.get("/v1/jobs").json() == {"jobs": []}
+    detail = answer.json()["detail"]
+    assert isinstance(detail, str)
+    return detail
+
+
+@pytest.mark.parametrize(("text", "why"), NOT_STORABLE)
+@pytest.mark.parametrize("field", ["workload", "preset", "who", "why"])
+def test_a_training_asked_for_in_text_that_cannot_be_stored_is_refused(
+    client: TestClient, field: str, text: str, why: str
+) -> None:
+    assert why in refusal(client, "/v1/jobs", {"kind": "train", "workload": "triage", field: text})
+
+
+@pytest.mark.parametrize(("text", "why"), NOT_STORABLE)
+@pytest.mark.parametrize("field", ["version", "run_uri"])
+def test_an_evaluation_of_versions_that_cannot_be_stored_is_refused(
+    client: TestClient, field: str, text: str, why: str
+) -> None:
+    versions = [{"version": "triage@base-00000000", field: text}]
+    body = {"kind": "evaluate", "workload": "triage", "versions": versions, "holdout_uri": "file:///h"}
+    assert why in refusal(client, "/v1/jobs", body)
+
+
+@pytest.mark.parametrize(("text", "why"), NOT_STORABLE)
+@pytest.mark.parametrize("place", ["alertname", "workload", "name", "annotations", "fingerprint", "startsAt"])
+def test_an_alert_in_text_that_cannot_be_stored_is_refused(
+    client: TestClient, stage: Stage, place: str, text: str, why: str
+) -> None:
+    curate(stage, 20)
+    labels = {"alertname": "Drift", "workload": "triage", "action": "retrain"}
+    changes: dict[str, dict[str, Any]] = {
+        "alertname": {"labels": labels | {"alertname": text}},
+        "workload": {"labels": labels | {"workload": text}},
+        "name": {"labels": labels | {text: "x"}},
+        "annotations": {"annotations": {"summary": text}},
+    }
+    sent = alert(**changes.get(place, {place: text}))
+    assert why in refusal(client, "/v1/alerts", webhook(sent))
+
+
+def test_nul_in_an_address_is_refused_too(client: TestClient) -> None:
+    for address in ("/v1/jobs?workload=%00", "/v1/jobs?state=%00", "/v1/jobs/%00"):
+        answer = client.get(address)
+        assert answer.status_code == 422
+        assert "a NUL character" in answer.json()["detail"]
 
 
 def test_status_says_how_each_workload_stands_and_what_comes_next(client: TestClient, stage: Stage) -> None:
