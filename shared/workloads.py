@@ -4,8 +4,8 @@ A bad file is refused as a whole with every mistake in it: the key, the value fo
 `ratchet init` writes a commented file to start from.
 """
 
-import json
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,10 @@ from apscheduler.triggers.cron import CronTrigger
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from shared.errors import BadConfig
+from shared.references import choice, resolve, unknown_bases
+from shared.schema_references import broken_references
+
+MOST_SHOWN_CHARACTERS = 200
 
 Share = Annotated[float, Field(ge=0, le=1)]
 WorkloadName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -59,9 +63,11 @@ class Trigger(_Section):
     def _is_cron(cls, value: str | None) -> str | None:
         if value is not None:
             try:
-                CronTrigger.from_crontab(value, timezone="UTC")
+                fires = CronTrigger.from_crontab(value, timezone="UTC").get_next_fire_time(None, datetime.now(UTC))
             except ValueError as error:
                 raise ValueError(f'should be five cron fields such as "0 2 * * *" (UTC): {error}') from error
+            if fires is None:
+                raise ValueError('never comes; give a time that does, such as "0 2 * * *" (UTC)')
         return value
 
 
@@ -94,6 +100,10 @@ class Workload(_Section):
                 jsonschema.Draft202012Validator.check_schema(value)
             except jsonschema.SchemaError as error:
                 raise ValueError(f"should be a JSON Schema (draft 2020-12): {error.message}") from error
+            except RecursionError:
+                raise ValueError("should be a JSON Schema, and is nested too deeply to be one") from None
+            if broken := broken_references(value):
+                raise ValueError("; ".join(broken))
         return value
 
     @model_validator(mode="after")
@@ -113,12 +123,8 @@ class Deployment(_Section):
     def _names_resolve(self) -> "Deployment":
         if not self.workloads:
             raise ValueError("no workload is declared; add a section such as [workloads.support-triage]")
-        for name, workload in self.workloads.items():
-            if workload.base not in self.models:
-                known = ", ".join(sorted(self.models)) or "none"
-                raise ValueError(
-                    f"workloads.{name}.base is {workload.base!r}, which is no section of [models]; known: {known}"
-                )
+        if mistakes := unknown_bases({name: w.base for name, w in self.workloads.items()}, self.models):
+            raise ValueError("\n".join(mistakes))
         return self
 
     def model_of(self, workload: str) -> Model:
@@ -136,53 +142,46 @@ def read_deployment(path: Path) -> Deployment:
         raise BadConfig(f"{path} does not exist; `ratchet init` writes one to start from") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadConfig(f"{path} cannot be read as TOML: {error}") from error
+    mistakes = resolve(raw, path.parent)
     try:
-        return Deployment.model_validate(_resolved(raw, path.parent))
+        deployment = Deployment.model_validate(raw)
     except ValidationError as error:
-        lines = [_sentence(e) for e in error.errors()]
-        raise BadConfig(f"{path} has {len(lines)} mistake(s):\n" + "\n".join(f"  {line}" for line in lines)) from error
+        mistakes += [line for e in error.errors() for line in _sentences(e)]
+    else:
+        if not mistakes:
+            return deployment
+    lines = dict.fromkeys(mistakes)  # a base that is no section is found twice
+    raise BadConfig(f"{path} has {len(lines)} mistake(s):\n" + "\n".join(f"  {line}" for line in lines))
 
 
-def _resolved(raw: dict[str, Any], beside: Path) -> dict[str, Any]:
-    """Paths made absolute and schema files read, where the shapes are right; the rest is left for validation."""
-    models, workloads = raw.get("models"), raw.get("workloads")
-    for name, model in models.items() if isinstance(models, dict) else ():
-        for key in ("path", "general_suite", "replay") if isinstance(model, dict) else ():
-            if isinstance(model.get(key), str):
-                model[key] = _located(f"models.{name}.{key}", model[key], beside, must_exist=key != "path")
-    for name, workload in workloads.items() if isinstance(workloads, dict) else ():
-        if isinstance(workload, dict) and isinstance(workload.get("answer_schema"), str):
-            workload["answer_schema"] = _read_schema(
-                f"workloads.{name}.answer_schema", workload["answer_schema"], beside
-            )
-    return raw
-
-
-def _located(key: str, value: str, beside: Path, *, must_exist: bool) -> str:
-    """Built-in and hub names stay as they are; a path becomes absolute."""
-    if value.startswith("builtin:"):
-        return value
-    path = beside / Path(value).expanduser()
-    if path.exists():
-        return str(path.resolve())
-    if must_exist:
-        raise BadConfig(f"{key} is {value!r}, but {path} does not exist; give a file, or leave the key out")
-    return value
-
-
-def _read_schema(key: str, value: str, beside: Path) -> Any:
-    path = beside / value
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadConfig(f"{key} is {value!r}, but {path} cannot be read as JSON: {error}") from error
-
-
-def _sentence(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"] if part != "[key]") or "the file"
-    found = "" if error["type"] in ("missing", "value_error") and not error["loc"] else f" is {error['input']!r}"
+def _sentences(error: Any) -> list[str]:
+    said = str(error["msg"]).removeprefix("Value error, ")
+    if not error["loc"]:
+        return said.splitlines()  # the file as a whole: each line names its key
+    key = ".".join(str(part) for part in error["loc"] if part != "[key]")
     if error["type"] == "missing":
-        return f"{key} is missing; it is required"
+        return [f"{key} is missing; it is required"]
     if error["type"] == "extra_forbidden":
-        return f"{key} is not a known key; check its spelling"
-    return f"{key}{found if len(found) < 200 else ''}: {error['msg'].removeprefix('Value error, ')}"
+        known = choice(str(error["loc"][-1]), _keys_beside(error["loc"]))
+        return [f"{key} is not a known key (it is set to {_shown(error['input'])}); {known}"]
+    whole_section = error["type"] == "value_error" and isinstance(error["input"], dict)
+    return [f"{key}: {said}" if whole_section else f"{key} is {_shown(error['input'])}: {said}"]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN_CHARACTERS else text[:MOST_SHOWN_CHARACTERS] + "..."
+
+
+def _keys_beside(location: tuple[str | int, ...]) -> list[str]:
+    """The keys known where an unknown one was found."""
+    match location:
+        case (_,):
+            section: Any = Deployment
+        case ("models", _, _):
+            section = Model
+        case ("workloads", _, str(name), _):
+            section = Workload.model_fields[name].annotation
+        case _:
+            section = Workload
+    return list(section.model_fields)

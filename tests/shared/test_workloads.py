@@ -60,7 +60,17 @@ W = "workloads.support-triage"
         ("preset = 5", [f"{W}.preset is 5", "valid string"]),
         ('scorer = "bleu"', [f"{W}.scorer is 'bleu'", "'exact' or 'json_fields'"]),
         ('scorer = "json_fields"', ["needs an answer_schema", 'scorer = "exact"']),
-        ('colour = "red"', [f"{W}.colour is not a known key", "spelling"]),
+        ('colour = "red"', [f"{W}.colour is not a known key", "'red'", "known: answer_schema, base, gate"]),
+        ('skorer = "exact"', [f"{W}.skorer is not a known key", "did you mean 'scorer'?"]),
+        ("gate = {flor = 1}", [f"{W}.gate.flor is not a known key", "set to 1", "did you mean 'floor'?"]),
+        ('preset = "defualt"', [f"{W}.preset is 'defualt'", "careful, careless, default", "did you mean 'default'?"]),
+        ('answer_schema = {"$ref" = "#/$defs/a"}', [f"{W}.answer_schema", "'#/$defs/a' leads to nothing in it"]),
+        (
+            'answer_schema = {"$ref" = "https://x.example/s"}',
+            ["'https://x.example/s' leads to nothing", "never fetched"],
+        ),
+        ('answer_schema = {"$ref" = "#"}', ["'#' only leads back to itself"]),
+        ('answer_schema = {properties = {a = {"$ref" = "#/x/y"}}, x = {y = {"$ref" = "no.json"}}}', ["'no.json'"]),
         ('answer_schema = "none.json"', [f"{W}.answer_schema is 'none.json'", "cannot be read as JSON"]),
         ('answer_schema = {type = "objekt"}', [f"{W}.answer_schema", "should be a JSON Schema", "objekt"]),
         ("answer_schema = 3", [f"{W}.answer_schema is 3", "valid dictionary"]),
@@ -77,6 +87,7 @@ W = "workloads.support-triage"
         ("trigger = {cooldown_minutes = -1}", [f"{W}.trigger.cooldown_minutes is -1", "greater than or equal to 0"]),
         ('trigger = {cron = "at two"}', [f"{W}.trigger.cron is 'at two'", '"0 2 * * *"']),
         ('trigger = {cron = "0 99 * * *"}', [f"{W}.trigger.cron is '0 99 * * *'", "five cron fields"]),
+        ('trigger = {cron = "0 0 30 2 *"}', [f"{W}.trigger.cron is '0 0 30 2 *'", "never comes", '"0 2 * * *"']),
         ("selection = {daily_budget = 0}", [f"{W}.selection.daily_budget is 0", "greater than or equal to 1"]),
         ("selection = {audit_share = 1.5}", [f"{W}.selection.audit_share is 1.5", "less than or equal to 1"]),
         ("grouping = {similarity = 0}", [f"{W}.grouping.similarity is 0", "greater than 0"]),
@@ -102,6 +113,13 @@ def test_a_mistake_in_a_workload_names_key_value_and_what_would_be_right(
         (GOOD.replace('path = "builtin:tiny"', ""), ["models.tiny.path is missing"]),
         (GOOD.replace('path = "builtin:tiny"', "path = 1"), ["models.tiny.path is 1", "valid string"]),
         (GOOD + "[models.tiny.x]\n", ["models.tiny.x is not a known key"]),
+        (GOOD + "[model.tiny]\n", ["model is not a known key", "did you mean 'models'?"]),
+        (GOOD.replace("builtin:tiny", "builtin:nope"), ["models.tiny.path is 'builtin:nope'", "known: builtin:tiny"]),
+        (GOOD.replace("builtin:tiny", "./nowhere/model"), ["models.tiny.path is './nowhere/model'", "does not exist"]),
+        (GOOD.replace("builtin:tiny", "~nobody-here/model"), ["models.tiny.path is '~nobody-here/model'"]),
+        (GOOD.replace("builtin:tiny", "models/of/mine"), ["models.tiny.path is 'models/of/mine'", '"org/model"']),
+        (GOOD.replace("builtin:tiny", "./ratchet.toml"), ["is no folder"]),
+        (GOOD.replace("builtin:tiny", ""), ["models.tiny.path is ''", '"org/model"']),
         (GOOD.replace("[models.tiny]", "[models]\ntiny = 1\n[other]"), ["models.tiny is 1"]),
         ("models = 3\nworkloads = 4\n", ["models is 3", "workloads is 4"]),
         ("[models.tiny\n", ["cannot be read as TOML", "line 1"]),
@@ -118,6 +136,42 @@ def test_a_mistake_in_the_file_names_key_value_and_what_would_be_right(
 def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     message = refusal(tmp_path, GOOD + "gate = {alpha = 9, floor = 9}\nselection = {daily_budget = 0}\n")
     assert "3 mistake(s)" in message
+
+
+def test_what_is_not_there_is_told_with_all_other_mistakes(tmp_path: Path) -> None:
+    models = '"builtin:tiny"\ngeneral_suite = "gone.jsonl"\nreplay = "builtin:tiny/gone.jsonl"'
+    more = '[workloads.two]\nbase = "tinny"\npreset = "best"\nanswer_schema = "gone.json"\nscorer = "json_fields"\n'
+    message = refusal(tmp_path, GOOD.replace('"builtin:tiny"', models) + "gate = {alpha = 9}\ncolour = 1\n" + more)
+    lines = message.splitlines()
+    assert "7 mistake(s)" in lines[0]
+    parts = (
+        "models.tiny.general_suite is 'gone.jsonl'",
+        "models.tiny.replay is 'builtin:tiny/gone.jsonl'",
+        f"{W}.gate.alpha is 9",
+        f"{W}.colour is not a known key",
+        "workloads.two.base is 'tinny'",
+        "workloads.two.preset is 'best'",
+        "workloads.two.answer_schema is 'gone.json'",
+    )
+    for part in parts:
+        assert sum(part in line for line in lines) == 1, part
+
+
+def test_what_comes_along_is_known_by_name(tmp_path: Path) -> None:
+    files = 'general_suite = "builtin:tiny/general_suite.jsonl"\nreplay = "builtin:tiny/general_replay.jsonl"'
+    deployment = read(tmp_path, GOOD.replace('"builtin:tiny"', f'"builtin:tiny"\n{files}') + 'preset = "careful"\n')
+    assert deployment.models["tiny"].replay == "builtin:tiny/general_replay.jsonl"
+
+
+def test_a_schema_may_refer_to_its_own_parts(tmp_path: Path) -> None:
+    properties = '{sub = {"$ref" = "#"}, x = {"$ref" = "#/$defs/x"}}'
+    tree = f'{{properties = {properties}, "$defs" = {{x = {{enum = [{{"$ref" = "#/not-a-reference"}}]}}}}}}'
+    schema = read(tmp_path, GOOD + f"answer_schema = {tree}\n").workloads["support-triage"].answer_schema
+    assert schema is not None
+
+
+def test_a_day_that_comes_only_in_leap_years_is_a_day(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD + 'trigger = {cron = "0 0 29 2 *"}\n').workloads["support-triage"].trigger.cron
 
 
 @pytest.mark.parametrize("key", ["general_suite", "replay"])
