@@ -53,7 +53,10 @@ def render(tokenizer: Any, example: Example) -> Rendered:
     try:
         prompt = prompt_ids(tokenizer, example.prompt)
     except Exception as error:  # templates raise what they like
-        raise Unusable(f"example {example.id}: the chat template refuses it: {error}") from error
+        raise Unusable(
+            f"example {example.id}: the base's chat template refuses it: {error}; discard it at the desk, or train a "
+            "base that takes such messages"
+        ) from error
     answer = tokenizer(example.answer, add_special_tokens=False)["input_ids"]
     return Rendered(example.id, [*prompt, *answer, tokenizer.eos_token_id], len(prompt))
 

@@ -1,6 +1,7 @@
 """Reading what people and services hand to training: snapshots, replay files, suites. Standard library only.
 
-Fails: Unusable, naming the file, the line and what would be right; nothing is skipped silently.
+A line ends at \\n and nowhere else: texts hold other characters that look like an end of line (U+2028, U+0085).
+Fails: Unusable, naming the file, the line, the example and what would be right; nothing is skipped silently.
 """
 
 import json
@@ -9,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from shared import artifacts
+from shared.chat import NotText, text_messages
 from shared.errors import Unusable
 
 EXAMPLES = "examples.jsonl"
-ROLES = ("system", "user", "assistant")
 FEWEST, WARNED_BELOW, ADVISED = 10, 50, 200  # examples of a snapshot
 
 Message = dict[str, str]
@@ -49,10 +50,10 @@ def read_suite(path: Path) -> list[Example]:
 
 def read_items(file: Path) -> list[Example]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_bytes().split(b"\n")
     except FileNotFoundError:
         raise Unusable(f"{file} does not exist; give a JSONL file or a snapshot folder") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise Unusable(f"{file} cannot be read: {error}") from error
     items = [_item(line, f"{file}, line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
     seen: set[str] = set()
@@ -72,21 +73,21 @@ def advice(count: int) -> str | None:
     return None
 
 
-def _item(line: str, where: str) -> Example:
+def _item(line: bytes, where: str) -> Example:
     try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise Unusable(f"{where}: not JSON ({error})") from None
+        row = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Unusable(f"{where}: not JSON in UTF-8 ({error}); mend or remove the line") from None
     if not isinstance(row, dict) or not isinstance(row.get("id"), str):
         raise Unusable(f"{where}: an object with a text 'id' is needed")
+    where = f"{where}, example {row['id']!r}"
     messages = row.get("messages")
-    if not isinstance(messages, list) or len(messages) < 2 or not all(_is_message(m) for m in messages):
+    if not isinstance(messages, list) or len(messages) < 2:
         raise Unusable(f"{where}: 'messages' must be a list of {{role, content}} with a prompt and an answer")
-    if messages[-1]["role"] != "assistant" or not messages[-1]["content"].strip():
+    try:
+        kept = tuple(text_messages(messages))
+    except NotText as error:
+        raise Unusable(f"{where}: {error}; mend or remove the line") from None
+    if kept[-1]["role"] != "assistant" or not kept[-1]["content"].strip():
         raise Unusable(f"{where}: the last message must be the assistant's answer, and not empty")
-    kept = tuple({"role": m["role"], "content": m["content"]} for m in messages)
     return Example(row["id"], str(row.get("group", row["id"])), str(row.get("slice", row.get("kind", "all"))), kept)
-
-
-def _is_message(message: Any) -> bool:
-    return isinstance(message, dict) and message.get("role") in ROLES and isinstance(message.get("content"), str)

@@ -7,6 +7,7 @@ import jinja2
 from services.model_server.checkpoint import Checkpoint
 from services.model_server.refusals import Refusal, bad_request
 from services.model_server.wire import ChatRequest, CompletionRequest
+from shared.chat import NotText, content_text
 
 
 def of_chat(base: Checkpoint, request: ChatRequest) -> list[int]:
@@ -69,16 +70,10 @@ def _with_text(message: dict[str, Any], number: int) -> dict[str, Any]:
     content = message.get("content")
     if not isinstance(message.get("role"), str):
         raise _wrong_message(number, "role", "Input should be a valid string")
-    if content is None:
-        return {**message, "content": ""}
-    if isinstance(content, str):
-        return message
-    if not isinstance(content, list):
-        raise _wrong_message(number, "content", "Input should be a valid string or a list of text parts")
-    texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else part for part in content]
-    if not all(isinstance(text, str) for text in texts):
-        raise _wrong_message(number, "content", "Only parts of type text are understood")
-    return {**message, "content": "\n".join(texts)}  # type: ignore[arg-type]
+    try:
+        return {**message, "content": content_text(content)}
+    except NotText as error:
+        raise _wrong_message(number, "content", str(error)) from error
 
 
 def _wrong_message(number: int, field: str, why: str) -> Refusal:

@@ -156,7 +156,7 @@ def test_parts_of_text_are_one_text(client: httpx.Client) -> None:
         ({"messages": [{"role": "nobody", "content": "x"}]}, 400, "nobody may not speak"),
         ({"messages": [{"content": "x"}]}, 400, "body.messages.0.role"),
         ({"messages": [{"role": "user", "content": 5}]}, 400, "body.messages.0.content"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "Only parts of type text"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "only parts of type text"),
         ({"messages": [5]}, 400, "'loc': 'body.messages.0'"),
         ({"model": 5}, 400, "'loc': 'body.model'"),
         ({"chat_template_kwargs": [1]}, 400, "chat_template_kwargs should be an object"),
