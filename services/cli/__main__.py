@@ -4,7 +4,6 @@ Exit status: 0 done; 1 something is down or failed; 2 wrong configuration, argum
 standard error.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from services.cli.plain import as_json as json_text
+from services.cli.plain import cell, shown
 from services.cli.stack import stack
 from shared.errors import RatchetError, Unusable
 from shared.settings import SharedSettings
@@ -118,7 +118,7 @@ def jobs(workload: WorkloadOption = None, as_json: JsonOption = False) -> None:
     table = Table("job", "kind", "workload", "state", "why", "progress", "error")
     for job in found:
         cells = (job["kind"], job["workload"], job["state"], job["why"], _progress(job), job["error"])
-        table.add_row(job["job_id"], *[Text(str(c or "")) for c in cells])
+        table.add_row(*[cell(c) for c in (job["job_id"], *cells)])
     out.print(table)
     return None
 
@@ -131,9 +131,9 @@ def models(workload: WorkloadOption = None, as_json: JsonOption = False) -> None
         return _print_json(found)
     table = Table("version", "stage", "verdict", "why", "preset", "since")
     for model in found:
-        reasons = Text("\n".join(model.get("reasons") or []))
-        cells = (model["stage"], model.get("verdict") or "", reasons, model.get("preset") or "", model["created_at"])
-        table.add_row(model["version"], *cells)
+        reasons = "\n".join(model.get("reasons") or [])
+        cells = (model["stage"], model.get("verdict"), reasons, model.get("preset"), model["created_at"])
+        table.add_row(*[cell(c) for c in (model["version"], *cells)])
     out.print(table)
     return None
 
@@ -192,7 +192,7 @@ def knowledge(workload: WorkloadOption = None, as_json: JsonOption = False) -> N
     table = Table("found", "workload", "prompt", "what the expert would have said", "by")
     for gap in gaps:
         cells = (gap["found_at"], gap["workload"], gap["prompt"], gap["ideal"], gap["annotator"])
-        table.add_row(*[Text(str(c or "")) for c in cells])
+        table.add_row(*[cell(c) for c in cells])
     out.print(table)
     return None
 
@@ -211,7 +211,8 @@ def dead_letters(
     table = Table("consumer", "where", "reason", "what it was")
     for letter in letters:
         where = f"{letter['topic']}[{letter['partition']}]@{letter['offset']}"
-        table.add_row(letter["consumer"], where, Text(letter["reason"]), Text(letter["value"][:200]))
+        cells = (letter["consumer"], where, letter["reason"], letter["value"][:200])
+        table.add_row(*[cell(c) for c in cells])
     out.print(table if letters else "no dead letters")
     return None
 
@@ -226,7 +227,7 @@ def _errors_in_words() -> Iterator[None]:
     try:
         yield
     except RatchetError as error:
-        print(f"ratchet: {error}", file=sys.stderr)
+        print(f"ratchet: {shown(error)}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, Unusable) else 1) from None
 
 
@@ -255,7 +256,7 @@ def _progress(job: dict[str, Any]) -> str:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    print(json_text(value))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ says so; a service that is down is Unavailable.
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich.text import Text
 from rich.tree import Tree
 
+from services.cli.plain import shown
 from shared.artifacts import path_of, read_manifest
 from shared.calls import Caller
 from shared.errors import ArtifactInvalid, Unusable
@@ -113,10 +115,8 @@ def _grow(tree: Tree, step: Step) -> None:
         _grow(tree.add(_line(origin)), origin)
 
 
-def _line(step: Step) -> Any:
-    from rich.text import Text
-
-    return Text.assemble((f"{step.kind} ", "bold"), (step.id, "cyan"), f"  {step.says}")
+def _line(step: Step) -> Text:
+    return Text.assemble((f"{step.kind} ", "bold"), (shown(step.id), "cyan"), f"  {shown(step.says)}")
 
 
 def _is_version(text: str) -> bool:

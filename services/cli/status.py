@@ -6,6 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from services.cli.plain import shown
 from services.cli.supervisor import SERVICES
 from shared.calls import Caller
 from shared.errors import RatchetError
@@ -63,7 +64,7 @@ def _services(state: dict[str, Any]) -> RenderableType:
         colour = {"ready": "green", "not ready": "yellow"}.get(service["state"], "red")
         table.add_row(name, Text(service["state"], style=colour), service["url"])
         for objection in service["objections"]:
-            table.add_row("", "", Text(objection, style="yellow"))
+            table.add_row("", "", Text(shown(objection), style="yellow"))
     return table
 
 
@@ -91,7 +92,7 @@ def _workloads(state: dict[str, Any]) -> RenderableType:
         ("next training", [p.get("next") for p in plans]),
     )
     for title, values in rows:
-        table.add_row(title, *["-" if v is None else str(v) for v in values])
+        table.add_row(title, *["-" if v is None else Text(shown(v)) for v in values])
     return table
 
 
@@ -112,14 +113,15 @@ def _jobs(state: dict[str, Any]) -> list[RenderableType]:
     for job in state["running_jobs"]:
         progress = job.get("progress") or {}
         done = ", ".join(f"{k} {v}" for k, v in progress.items() if isinstance(v, (int, float, str)))
-        lines.append(Text(f"running: {job['kind']} for {job['workload']} ({job['why']}) {done}", style="cyan"))
+        line = f"running: {job['kind']} for {job['workload']} ({job['why']}) {done}"
+        lines.append(Text(shown(line), style="cyan"))
     return lines
 
 
 def _advice(state: dict[str, Any]) -> list[RenderableType]:
     annotation = state.get("annotation") or {}
     return [
-        Text(f"{name}: {sentence}", style="yellow")
+        Text(shown(f"{name}: {sentence}"), style="yellow")
         for name, store in annotation.get("workloads", {}).items()
         for sentence in store.get("advice") or []
     ]

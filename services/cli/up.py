@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import httpx
 
+from services.cli.plain import shown
 from services.cli.supervisor import SERVICES, Supervisor, lock_data_folder
 from shared.errors import BadConfig
 from shared.processes import obey_supervisor, port_is_free
@@ -75,6 +76,6 @@ def _prefixed(colour: bool) -> Callable[[str, str], None]:
         if colour:
             prefix = f"\x1b[{COLOURS.get(name, 0)}m{prefix}\x1b[0m"
         with lock:
-            print(f"{prefix}{line}", flush=True)
+            print(f"{prefix}{shown(line)}", flush=True)
 
     return say
