@@ -38,6 +38,7 @@ demo: install ## the whole loop once, on this machine's CPU: ask, correct, train
 
 test: install browser ## every test
 	$(BIN)/python -m pytest -n $(CPUS) --dist loadgroup
+	@echo "Left out: tests/real, which starts the real servers; run it by make test-real"
 
 test-fast: install ## the tests that take under two minutes together
 	$(BIN)/python -m pytest -n $(CPUS) --dist loadgroup -m "not slow"

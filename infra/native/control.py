@@ -44,7 +44,7 @@ def begin(place: Place, servers: Sequence[Server]) -> None:
         write_wanted(layout.wanted, names)
         _launch(layout)
     else:
-        _same_ports(state, place.settings)
+        _same_settings(state, place.settings)
         write_wanted(layout.wanted, names | set(read_wanted(layout.wanted)))
     _wait(lambda: _knows(layout, names), STARTED_SECONDS, f"the supervisor; see {layout.log('supervisor')}")
 
@@ -109,14 +109,13 @@ def _launch(layout: Layout) -> None:
         )
 
 
-def _same_ports(state: StackState, settings: StackSettings) -> None:
-    differing = {n: p for n, p in settings.ports().items() if state.ports.get(n) != p}
-    if differing:
-        raise BadConfig(
-            "the stack runs with other ports: "
-            + ", ".join(f"RATCHET_STACK_{n.upper()}={p} is {state.ports.get(n)} there" for n, p in differing.items())
-            + "; `ratchet stack down` first, or leave them as they are"
-        )
+def _same_settings(state: StackState, settings: StackSettings) -> None:
+    words = settings.as_words()
+    if differing := {name: word for name, word in words.items() if state.settings.get(name) != word}:
+        told = [
+            f"RATCHET_STACK_{n.upper()} is {state.settings.get(n)!r} there, not {w!r}" for n, w in differing.items()
+        ]
+        raise BadConfig(f"the stack runs with other settings: {'; '.join(told)}. `ratchet stack down` first")
 
 
 def _knows(layout: Layout, names: set[str]) -> bool:

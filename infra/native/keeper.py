@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class Keeper:
                 except Unusable as error:
                     self._become(Phase.FAILED, detail=str(error), pid=None)
                     self._stopping.wait()
-                except Unavailable as error:
+                except (Unavailable, OSError) as error:  # OSError: no room on the disk, a command that is missing
                     self._pause(str(error))
         except Exception as error:  # a bug must be seen in `status`, not only end a thread
             self._become(Phase.FAILED, detail=f"{type(error).__name__}: {error}", pid=None)
@@ -154,8 +155,7 @@ class Keeper:
         failures = self.state.failures + 1
         pause = min(FIRST_PAUSE_SECONDS * 2 ** (failures - 1), LONGEST_PAUSE_SECONDS)
         self._become(Phase.PAUSING, pid=None, failures=failures, deaths=self.state.deaths + 1, detail=why)
-        with self._log.open("a", encoding="utf-8") as log:
-            log.write(f"[stack] {why}; again in {pause:.1f} s\n")
+        self._note(f"[stack] {why}; again in {pause:.1f} s\n")
         self._stopping.wait(pause)
 
     def _end_process(self) -> None:
@@ -168,10 +168,7 @@ class Keeper:
             try:
                 process.wait(self.server.stop_seconds)
             except subprocess.TimeoutExpired:
-                with self._log.open("a", encoding="utf-8") as log:
-                    log.write(
-                        f"[stack] still there {self.server.stop_seconds:.0f} s after the signal to stop: killed\n"
-                    )
+                self._note(f"[stack] still there {self.server.stop_seconds:.0f} s after the signal to stop: killed\n")
         kill_session(process.pid)
         process.wait()
 
@@ -193,8 +190,7 @@ class Keeper:
             cwd="/",
         ) as process:
             said = process.communicate(stdin.encode())[0].decode("utf-8", "replace")
-        with self._log.open("a", encoding="utf-8") as log:
-            log.write(said)
+        self._note(said)
         if process.returncode != 0:
             raise Unavailable(f"`{Path(command[0]).name} ...` ended with {process.returncode}: {said.strip()[-400:]}")
         return said
@@ -208,6 +204,11 @@ class Keeper:
     def _environment(self, own: Mapping[str, str]) -> dict[str, str]:
         kept = {name: os.environ[name] for name in _KEPT_FROM_OUTSIDE if name in os.environ}
         return {"LC_ALL": "C.UTF-8", **kept, **own}
+
+    def _note(self, text: str) -> None:
+        """A full disk costs the line, not the server."""
+        with suppress(OSError), self._log.open("a", encoding="utf-8") as log:
+            log.write(text)
 
     def _keep_log_short(self) -> None:
         """The server appends, so its open file may be emptied under it; the lines of that moment are lost."""

@@ -45,5 +45,10 @@ class StackSettings(EnvironmentSettings):
             seen[value] = name
         return self
 
+    def as_words(self) -> dict[str, str]:
+        """Each setting as one would write it in the environment, folders from the root."""
+        words = {name: getattr(self, name) for name in type(self).model_fields}
+        return {n: "" if v is None else str(v.resolve() if isinstance(v, Path) else v) for n, v in words.items()}
+
     def ports(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in type(self).model_fields if name.endswith("_port")}

@@ -42,7 +42,7 @@ class ServerState:
 @dataclass(frozen=True, slots=True)
 class StackState:
     supervisor_pid: int
-    ports: dict[str, int]
+    settings: dict[str, str]  # those it was started with
     servers: tuple[ServerState, ...]
 
     def server(self, name: str) -> ServerState | None:
@@ -57,7 +57,7 @@ def read_state(path: Path) -> StackState | None:
     try:
         found = json.loads(path.read_text("utf-8"))
         servers = tuple(ServerState(**{**s, "phase": Phase(s["phase"])}) for s in found["servers"])
-        return StackState(found["supervisor_pid"], found["ports"], servers)
+        return StackState(found["supervisor_pid"], found["settings"], servers)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

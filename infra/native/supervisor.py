@@ -62,9 +62,14 @@ class Supervisor:
 
     def _report(self) -> None:
         servers = tuple(keeper.state for keeper in list(self._keepers.values()))
-        state = StackState(os.getpid(), self._place.settings.ports(), servers)
-        if state != self._written:
+        state = StackState(os.getpid(), self._place.settings.as_words(), servers)
+        if state == self._written:
+            return
+        try:
             write_state(self._place.layout.state, state)
+        except OSError as error:  # a full disk must not stop servers that still run; the next look tries again
+            print(f"stack: the state could not be written: {error}", file=sys.stderr, flush=True)
+        else:
             self._written = state
 
 

@@ -132,7 +132,9 @@ def _row(server: ServerState) -> dict[str, object]:
 
 
 def _table(servers: Sequence[ServerState], rows: Sequence[dict[str, object]]) -> Table:
-    table = Table("server", "state", "port", "process", "memory", "uptime", "deaths", "detail")
+    table = Table("server", "state", "port", "process", "memory", "uptime", "deaths", "detail", box=None)
+    for column in table.columns[:-1]:
+        column.no_wrap = True
     total = 0.0
     for server, row in zip(servers, rows, strict=True):
         memory, uptime = row["memory_mb"], row["uptime_seconds"]
