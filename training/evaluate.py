@@ -1,15 +1,18 @@
 """Scores versions on suites: `python -m training.evaluate --base B --version NAME=DIR --suite NAME=FILE --out DIR`.
 
-One base is loaded once; versions are adapters switched on it, or `base` for none. Answers are greedy. Writes OUT,
-sealed as kind "evaluation": `items.jsonl`, a line for each version, suite and item, and a manifest with the summary
-and the harness hash.
+One base is loaded once; versions are adapters switched on it, or `base` for none. Answers are greedy, and may be
+half as long again as the suite's longest expected one (`answer_limit`), unless --max-new-tokens says otherwise. Writes
+OUT, sealed as kind "evaluation": `items.jsonl`, a line for each version, suite and item, and a manifest with the summary,
+the limits and the harness hash.
 Twice: a finished OUT of the same plan is kept; another plan in the same place is refused.
-Fails: one item that cannot be answered gets an error and score 0, the others go on. Ends as `training.exits` says.
+Fails: one item that cannot be answered gets an error and score 0, the others go on. An answer that reached its limit
+without ending is `cut_off`: it has score 0 too, and is counted in the summary. Ends as `training.exits` says.
 """
 
 import argparse
 import hashlib
 import json
+import math
 import os
 import sys
 from collections import defaultdict
@@ -29,6 +32,7 @@ from training.model import (
     load_adapters,
     load_base,
     load_tokenizer,
+    positions_of,
     public_name,
     resolve_file,
 )
@@ -37,6 +41,7 @@ from training.suites import SCORERS, SchemaCheck
 from training.suites.score import Score
 
 BARE = "base"  # the version that has no adapter
+LEAST_LIMIT = 64  # tokens; below, a model that is only wordy would look as if it never ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +63,13 @@ def evaluate(options: argparse.Namespace) -> None:
     versions = dict(_version(text) for text in _distinct(options.version, "--version"))
     schema = _read_schema(options.schema)
     schema_check = _schema_check(schema, options.schema)
-    plan = _plan(options, suites, versions, schema)
+    tokenizer = load_tokenizer(options.base)
+    limits = _limits(options, suites, tokenizer)
+    plan = _plan(options, suites, versions, schema, limits)
     if _is_done(options.out, plan):
         return
     from training.generation import generate
 
-    tokenizer = load_tokenizer(options.base)
     model = load_base(options.base)
     adapters = {name: folder for name, folder in versions.items() if folder is not None}
     handles = {name: f"v{place}" for place, name in enumerate(adapters)}  # a module's name may hold neither dot nor @
@@ -83,7 +89,7 @@ def evaluate(options: argparse.Namespace) -> None:
                         tokenizer,
                         [item.prompt for item in suite.items],
                         batch_size=options.batch_size,
-                        max_new_tokens=options.max_new_tokens,
+                        max_new_tokens=limits[suite.name],
                     ):
                         for answer in batch:
                             item = suite.items[answer.place]
@@ -98,7 +104,8 @@ def evaluate(options: argparse.Namespace) -> None:
     for version, by_suite in facts["summary"].items():
         for name, figures in by_suite.items():
             print(
-                f"{version} on {name}: exact {figures['exact']:.3f} of {figures['n']}, fields {figures['fields']}",
+                f"{version} on {name}: exact {figures['exact']:.3f} of {figures['n']}, fields {figures['fields']}, "
+                f"cut off {figures['cut_off']}",
                 file=sys.stderr,
             )
 
@@ -126,6 +133,7 @@ def _figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "fields": _mean([right for several in by_field.values() for right in several]),
         "schema_valid": _mean(valid),
         "errors": sum(row["error"] is not None for row in rows),
+        "cut_off": sum(row["cut_off"] for row in rows),
         "per_field": {name: _mean(several) for name, several in by_field.items()},
         "per_slice": {name: _mean(several) for name, several in by_slice.items()},
     }
@@ -136,10 +144,10 @@ def _mean(values: Sequence[float | bool]) -> float | None:
 
 
 def _row(version: str, suite: Suite, item: Example, answer: Any, schema_check: SchemaCheck | None) -> dict[str, Any]:
-    """One line of items.jsonl. An answer with an error scores 0 however it looks."""
+    """One line of items.jsonl. An answer with an error, or without an end, scores 0 however it looks."""
     scorer = SCORERS[suite.scorer]
     found = scorer.score(item.answer, answer.answer, schema_check)
-    if answer.error is not None:
+    if answer.error is not None or answer.cut_off:
         found = Score(0.0, False, found.fields and dict.fromkeys(found.fields, False), found.schema_valid and False)
     return {
         "version": version,
@@ -157,6 +165,7 @@ def _row(version: str, suite: Suite, item: Example, answer: Any, schema_check: S
         "answer_tokens": answer.tokens,
         "seconds": round(answer.seconds, 4),
         "error": answer.error,
+        "cut_off": answer.cut_off,
     }
 
 
@@ -168,10 +177,33 @@ def _switch(model: Any, handle: str | None) -> None:
         model.base_model.disable_adapter_layers()
 
 
+def answer_limit(expected_tokens: Iterable[int], positions: int | None) -> int:
+    """Tokens an answer may have: room for the longest expected one said in half as many words again."""
+    needed = max(LEAST_LIMIT, math.ceil(1.5 * max(expected_tokens)) + 16)
+    return min(needed, positions) if positions else needed
+
+
+def _limits(options: argparse.Namespace, suites: list[Suite], tokenizer: Any) -> dict[str, int]:
+    """Suite -> the most tokens of an answer."""
+    if options.max_new_tokens is not None:
+        return dict.fromkeys((suite.name for suite in suites), options.max_new_tokens)
+    positions = positions_of(options.base)
+    return {
+        suite.name: answer_limit(
+            (len(tokenizer.encode(item.answer, add_special_tokens=False)) for item in suite.items), positions
+        )
+        for suite in suites
+    }
+
+
 def _plan(
-    options: argparse.Namespace, suites: list[Suite], versions: dict[str, Path | None], schema: dict[str, Any] | None
+    options: argparse.Namespace,
+    suites: list[Suite],
+    versions: dict[str, Path | None],
+    schema: dict[str, Any] | None,
+    limits: dict[str, int],
 ) -> dict[str, Any]:
-    settings = {"decoding": "greedy", "max_new_tokens": options.max_new_tokens, "schema": schema}
+    settings = {"decoding": "greedy", "max_new_tokens": limits, "schema": schema}
     return {
         "base": public_name(options.base),
         "versions": {
@@ -269,6 +301,13 @@ def _schema_check(schema: dict[str, Any] | None, file: Path | None) -> SchemaChe
     return check
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate", description="Score model versions on suites, greedily."
@@ -285,7 +324,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="the evaluation folder to write")
     parser.add_argument("--schema", type=Path, help="JSON Schema for the answers of json_fields suites")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--max-new-tokens", type=int, default=256)
+    parser.add_argument(
+        "--max-new-tokens",
+        type=_positive,
+        help="the most tokens of an answer; without it enough for the longest expected answer of each suite",
+    )
     parser.add_argument("--metrics", type=Path, help="where to write progress lines")
     return parser
 

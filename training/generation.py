@@ -23,6 +23,7 @@ class Generated:
     tokens: int  # the end token not counted
     seconds: float  # its share of the batch
     error: str | None
+    cut_off: bool = False  # it reached max_new_tokens, or the model's last position, without ending
 
 
 def generate(
@@ -70,9 +71,10 @@ def _answered(model: Any, tokenizer: Any, batch: list[tuple[int, list[int]]], ma
     ends = _end_tokens(model, tokenizer)
     answers = []
     for (place, _), row in zip(batch, written.tolist(), strict=True):
-        length = next((i for i, token in enumerate(row) if token in ends), len(row))
+        end = next((i for i, token in enumerate(row) if token in ends), None)
+        length = len(row) if end is None else end
         text = tokenizer.decode(row[:length], skip_special_tokens=True)
-        answers.append(Generated(place, text, length, seconds, None))
+        answers.append(Generated(place, text, length, seconds, None, cut_off=end is None))
     return answers
 
 

@@ -53,6 +53,17 @@ def load_tokenizer(name: str) -> Any:
     return tokenizer
 
 
+def positions_of(name: str) -> int | None:
+    """How many tokens the base can read and write together, by its configuration; None when that does not say."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(resolve_base(name))
+    except (OSError, ValueError) as error:
+        raise Unusable(f"the base {name!r} cannot be loaded: {_first_line(error)}") from error
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
 def load_base(name: str) -> Any:
     """The base on the GPU in bf16 when there is one, else on CPU in fp32; in evaluation mode."""
     import torch

@@ -39,6 +39,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     expected: str = ""
     answer: str | None = None
     error: str | None = None
+    cut_off: bool = False
 
 
 class _Example(msgspec.Struct, frozen=True):
@@ -144,7 +145,7 @@ def _line(file: Path, number: int, text: str, shape: type[T]) -> T:
 
 
 def _item(line: Line, schema_valid: bool | None) -> Item:
-    return Item(line.item, line.group, _judged(line), line.exact, schema_valid, line.error)
+    return Item(line.item, line.group, _judged(line), line.exact, schema_valid, line.error, line.cut_off)
 
 
 def _judged(line: Line) -> float | None:

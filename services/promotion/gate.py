@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.promotion.guards import Guard, Leakage, guard_general, guard_leakage, guard_schema
-from services.promotion.measurement import GroupPair, Side, is_binary, objections, pairs
+from services.promotion.measurement import GroupPair, Side, cut_off, is_binary, objections, pairs
 from services.promotion.statistics import bootstrap_interval, mcnemar_mid_p, sign_flip_p, wilson_interval
 
 
@@ -73,12 +73,13 @@ class Verdict:
 
 def judge(champion: Side, candidate: Side, policy: Policy, leakage: Leakage) -> Verdict:
     holes = objections(champion, candidate) + _missing(champion, candidate, policy)
+    cut = cut_off(champion, candidate)
     if holes:
-        return Verdict(Outcome.INCONCLUSIVE, tuple(holes))
+        return Verdict(Outcome.INCONCLUSIVE, (*holes, *cut))
     figures = measure(champion, candidate)
     guards = _guards(champion, candidate, policy, leakage)
     outcome, reasons = _decide(figures, guards, policy)
-    return Verdict(outcome, tuple(reasons), figures, guards)
+    return Verdict(outcome, (*reasons, *cut), figures, guards)
 
 
 def measure(champion: Side, candidate: Side) -> Figures:

@@ -1,7 +1,7 @@
 """What an evaluation found for each of two versions, and whether the two may be compared at all. Pure.
 
 The unit is the prompt group: items that mean the same count once, so a prompt that was copied ten times has one vote.
-An item that ended in an error is wrong for its side.
+An item that ended in an error, or whose answer was cut off before its end, is wrong for its side.
 """
 
 import math
@@ -22,10 +22,11 @@ class Item:
     exact: bool
     schema_valid: bool | None = None  # None: no answer schema
     error: str | None = None
+    cut_off: bool = False  # the answer reached the evaluation's limit without ending
 
     @property
     def value(self) -> float:
-        return 0.0 if self.error is not None or self.score is None else self.score
+        return 0.0 if self.error is not None or self.cut_off or self.score is None else self.score
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,18 @@ def objections(champion: Side, candidate: Side) -> list[str]:
     return found
 
 
+def cut_off(champion: Side, candidate: Side) -> list[str]:
+    """How many answers never ended, in one sentence; nothing when all did."""
+    sides = (("champion", champion), ("candidate", candidate))
+    found = [
+        f"{count} of {len(items)} {suite} answers of the {name}"
+        for name, side in sides
+        for suite, items in (("holdout", side.holdout), ("general", side.general))
+        if (count := sum(item.cut_off for item in items))
+    ]
+    return [f"cut off at the evaluation's length limit and so counted as wrong: {'; '.join(found)}"] if found else []
+
+
 def pairs(champion: Sequence[Item], candidate: Sequence[Item]) -> list[GroupPair]:
     """One pair a group, in the order of names; the sides hold the same items (see `objections`)."""
     first, second = _by_group(champion), _by_group(candidate)
@@ -96,7 +109,7 @@ def valid_share(items: Sequence[Item]) -> float | None:
 
 
 def _right(item: Item) -> bool:
-    return item.exact and item.error is None
+    return item.exact and item.error is None and not item.cut_off
 
 
 def _by_group(items: Iterable[Item]) -> dict[str, list[Item]]:

@@ -1,11 +1,12 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from shared import artifacts
 from tests.training.conftest import MakeSnapshot, house_row
-from training.evaluate import main, summary
+from training.evaluate import answer_limit, main, summary
 from training.model import BUILTIN, load_base, load_tokenizer
 from training.run import main as train
 from training.tiny.house import ANSWER_SCHEMA
@@ -33,7 +34,11 @@ def suite(tmp_path: Path) -> Path:
 
 
 def run(out: Path, *more: str) -> int:
-    return main(["--base", "builtin:tiny", "--out", str(out), "--max-new-tokens", "48", *more])
+    return run_with_limits(out, "--max-new-tokens", "48", *more)
+
+
+def run_with_limits(out: Path, *more: str) -> int:
+    return main(["--base", "builtin:tiny", "--out", str(out), *more])
 
 
 def rows_of(out: Path) -> list[dict[str, object]]:
@@ -95,6 +100,53 @@ def test_one_item_that_cannot_be_answered_stops_no_other(suite: Path, tmp_path: 
     assert "the model reads 1024" in str(rows[-1]["error"])
     assert (rows[-1]["score"], rows[-1]["exact"]) == (0.0, False)
     assert [row["error"] for row in rows[:-1]] == [None] * 12
+
+
+def suite_of(file: Path, *answers: str) -> Path:
+    lines = [json.loads(line) for line in SUITE.read_text().splitlines()[: len(answers)]]
+    for line, answer in zip(lines, answers, strict=True):
+        line["messages"][-1]["content"] = answer
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+def test_each_suite_gets_room_for_its_longest_expected_answer(tmp_path: Path) -> None:
+    long_answer = "the router in room 12 is down " * 25
+    short, long = suite_of(tmp_path / "short.jsonl", "yes"), suite_of(tmp_path / "long.jsonl", "yes", long_answer)
+    tokens = len(load_tokenizer("builtin:tiny").encode(long_answer, add_special_tokens=False))
+    assert tokens > 256
+    assert run_with_limits(tmp_path / "e", "--version", "b=base", "--suite", f"s={short}", "--suite", f"l={long}") == 0
+    facts = artifacts.read_manifest(tmp_path / "e")
+    assert facts["settings"]["max_new_tokens"] == {"s": 64, "l": math.ceil(1.5 * tokens) + 16}
+
+
+def test_a_limit_that_was_given_holds_for_every_suite(suite: Path, tmp_path: Path) -> None:
+    run(tmp_path / "e", "--version", "b=base", "--suite", f"s={suite}")
+    assert artifacts.read_manifest(tmp_path / "e")["settings"]["max_new_tokens"] == {"s": 48}
+    with pytest.raises(SystemExit):
+        run(tmp_path / "f", "--version", "b=base", "--suite", f"s={suite}", "--max-new-tokens", "0")
+
+
+def test_the_limit_leaves_room_and_stays_within_the_model() -> None:
+    assert answer_limit([3, 10], None) == 64
+    assert answer_limit([300, 1001], None) == 1518
+    assert answer_limit([300, 1001], 1024) == 1024
+
+
+def test_an_answer_that_reached_the_limit_is_cut_off_wrong_and_counted(suite: Path, tmp_path: Path) -> None:
+    run(tmp_path / "whole", "--version", "b=base", "--suite", f"s={suite}")
+    whole = rows_of(tmp_path / "whole")
+    assert not any(row["cut_off"] for row in whole)
+    assert artifacts.read_manifest(tmp_path / "whole")["summary"]["b"]["s"]["cut_off"] == 0
+    # A limit at which some answers, word for word as they were expected, have no room left to end.
+    limit = min(int(str(row["answer_tokens"])) for row in whole if row["exact"])
+    run(tmp_path / "cut", "--version", "b=base", "--suite", f"s={suite}", "--max-new-tokens", str(limit))
+    rows = rows_of(tmp_path / "cut")
+    cut = [row for row in rows if row["cut_off"]]
+    assert artifacts.read_manifest(tmp_path / "cut")["summary"]["b"]["s"]["cut_off"] == len(cut) > 0
+    assert any(row["answer"] == row["expected"] for row in cut)
+    assert {(row["exact"], row["score"], row["error"]) for row in cut} == {(False, 0.0, None)}
+    assert [row["cut_off"] for row in rows] == [int(str(row["answer_tokens"])) >= limit for row in whole]
 
 
 def test_progress_can_be_followed(suite: Path, tmp_path: Path) -> None:
@@ -179,7 +231,7 @@ def test_the_summary_counts_items_fields_and_slices() -> None:
         return {
             "version": "v", "suite": "s",
             "slice": where, "exact": exact, "score": sum(fields.values()) / 2, "fields": fields,
-            "schema_valid": valid, "error": None,
+            "schema_valid": valid, "error": None, "cut_off": not exact,
         }  # fmt: skip
 
     figures = summary([row(True, {"a": True, "b": True}, True, "x"), row(False, {"a": True, "b": False}, False, "y")])[
@@ -187,5 +239,6 @@ def test_the_summary_counts_items_fields_and_slices() -> None:
     ]["s"]
     assert figures == {
         "n": 2, "exact": 0.5, "score": 0.75, "fields": 0.75, "schema_valid": 0.5, "errors": 0,
+        "cut_off": 1,
         "per_field": {"a": 1.0, "b": 0.5}, "per_slice": {"x": 1.0, "y": 0.0},
     }  # fmt: skip

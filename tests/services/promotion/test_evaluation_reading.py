@@ -38,6 +38,11 @@ def test_sides_are_read_by_version_and_suite(tmp_path: Path) -> None:
     assert read.side("t@c").holdout == ()
 
 
+def test_an_answer_that_was_cut_off_is_read_as_such(tmp_path: Path) -> None:
+    read = read_evaluation(sealed(tmp_path, [line("i1"), line("i2", cut_off=True)]))
+    assert [i.cut_off for i in read.side("t@a").holdout] == [False, True]
+
+
 def test_where_the_scorer_says_nothing_the_answer_is_held_against_the_schema(tmp_path: Path) -> None:
     answers = ['{"queue": 1}', "{}", "no json", None]
     lines = [line(f"i{n}", answer=answer) for n, answer in enumerate(answers)]

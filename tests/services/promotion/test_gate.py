@@ -245,3 +245,31 @@ def test_a_suite_of_a_thousand_items_passes_a_fall_of_one_point_and_three_hundre
 
     assert passes(1000) >= 0.95
     assert passes(300) <= 0.75
+
+
+def cut(items: tuple[Item, ...], count: int) -> tuple[Item, ...]:
+    """The first `count` answers never ended, however right they looked."""
+    return tuple(replace(item, cut_off=place < count) for place, item in enumerate(items))
+
+
+def test_an_answer_that_was_cut_off_is_wrong_and_the_reasons_count_it_last() -> None:
+    candidate = replace(BETTER, holdout=cut(BETTER.holdout, 40), general=cut(BETTER.general, 2))
+    champion = replace(CHAMPION, holdout=cut(CHAMPION.holdout, 3))
+    found = verdict(champion, candidate)
+    assert found.figures is not None
+    assert (found.figures.champion, found.figures.candidate) == (0.37, 0.4)
+    assert found.outcome == Outcome.REJECT
+    assert found.reasons[-1] == (
+        "cut off at the evaluation's length limit and so counted as wrong: 3 of 100 holdout answers of the champion; "
+        "40 of 100 holdout answers of the candidate; 2 of 1000 general answers of the candidate"
+    )
+
+
+def test_where_every_answer_ended_no_reason_speaks_of_it() -> None:
+    assert not [reason for reason in verdict().reasons if "cut off" in reason]
+
+
+def test_figures_that_cannot_be_compared_still_say_what_was_cut_off() -> None:
+    found = verdict(candidate=replace(BETTER, harness_sha256="other", holdout=cut(BETTER.holdout, 1)))
+    assert found.outcome == Outcome.INCONCLUSIVE
+    assert found.reasons[-1].endswith("1 of 100 holdout answers of the candidate")
