@@ -23,11 +23,7 @@ def content_text(content: Any) -> str:
         return content
     if not isinstance(content, list):
         raise NotText("its content should be a text, null or a list of text parts")
-    texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else part for part in content]
-    for number, text in enumerate(texts, start=1):
-        if not isinstance(text, str):
-            raise NotText(f"part {number} of its content is {_kind(text)}; only parts of type text are understood")
-    return "\n".join(texts)
+    return "\n".join(_part_text(part, number) for number, part in enumerate(content, start=1))
 
 
 def text_message(message: Any) -> dict[str, str]:
@@ -58,7 +54,9 @@ def text_messages(messages: Sequence[Any]) -> list[dict[str, str]]:
     return kept
 
 
-def _kind(part: Any) -> str:
-    if isinstance(part, dict):
-        return f"of type {part.get('type')!a:.60}"
-    return f"{part!a:.60}"
+def _part_text(part: Any, number: int) -> str:
+    text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else part
+    if isinstance(text, str):
+        return text
+    kind = f"of type {part.get('type')!a:.60}" if isinstance(part, dict) else f"{part!a:.60}"
+    raise NotText(f"part {number} of its content is {kind}; only parts of type text are understood")

@@ -44,6 +44,7 @@ class Refusal(StrEnum):
     SCHEMA_INVALID = "schema_invalid"
     DUPLICATE = "duplicate"
     NEAR_DUPLICATE = "near_duplicate"
+    NOT_TEXT = "not_text"
 
 
 REFUSAL_WORDS = {
@@ -53,6 +54,7 @@ REFUSAL_WORDS = {
     Refusal.SCHEMA_INVALID: "the ideal answer does not keep to the workload's answer schema",
     Refusal.DUPLICATE: "this prompt already has this ideal answer",
     Refusal.NEAR_DUPLICATE: "an almost equal prompt already has this ideal answer",
+    Refusal.NOT_TEXT: "this cannot be taught as text; discard the item",
 }
 
 
@@ -64,6 +66,7 @@ class Correction:
     question: str  # identity of what was asked
     prompt: str  # what was asked, as text
     answer: str  # what the model said
+    not_text: str | None = None  # why the conversation, or the answer called good, is more than text
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,8 @@ def slip_of(correction: Correction, schema: dict[str, Any] | None) -> Refused | 
     """What the expert can mend at once; None when there is nothing of the kind."""
     if correction.verdict == "discard" or Reason.KNOWLEDGE in correction.reasons:
         return None
+    if correction.not_text is not None:
+        return Refused(Refusal.NOT_TEXT, (correction.not_text,))
     answer, ideal = normalised(correction.answer), ideal_of(correction)
     if correction.verdict == "good" and correction.ideal is not None and correction.ideal.strip() != answer.strip():
         return Refused(Refusal.EDITED)

@@ -29,6 +29,7 @@ from services.annotation.desk import Verdict
 from services.annotation.grouping import text_of
 from services.annotation.handlers import Now, Workloads, declared
 from services.annotation.tables import CorrectionRow, ExampleRow, SampleRow
+from shared.chat import NotText, text_messages
 from shared.errors import Unusable
 from shared.events import ExampleCurated, ExampleRejected, KnowledgeGapFound, SampleCorrected
 from shared.ids import uuid7
@@ -170,7 +171,22 @@ def on_the_desk(session: Session, sample_id: str) -> SampleRow:
 
 def _correction(given: Verdict, sample: SampleRow) -> Correction:
     ideal = None if given.ideal is None else normalised(given.ideal)
-    return Correction(given.verdict, ideal, given.reasons, sample.question, _prompt(sample), sample.answer)
+    not_text = _not_text(given, sample)
+    return Correction(given.verdict, ideal, given.reasons, sample.question, _prompt(sample), sample.answer, not_text)
+
+
+def _not_text(given: Verdict, sample: SampleRow) -> str | None:
+    """Why the sample cannot teach a model that learns from text alone; the same rule as training's (shared/chat.py)."""
+    messages = json.loads(sample.messages)
+    if not messages:
+        return "nothing was asked: the conversation has no message"
+    try:
+        text_messages(messages)
+    except NotText as error:
+        return str(error)
+    if given.verdict == "good" and json.loads(sample.tool_calls):
+        return 'the answer calls tools, which a text cannot say; if a text was the right answer, say "fix" and write it'
+    return None
 
 
 def _prompt(sample: SampleRow) -> str:

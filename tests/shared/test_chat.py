@@ -21,7 +21,7 @@ def test_text_null_and_text_parts_are_one_text(content: Any, text: str) -> None:
 
 def test_every_role_of_a_chat_is_kept_and_nothing_but_role_and_content() -> None:
     for role in ROLES:
-        message = {"role": role, "content": None, "name": "ada", "tool_calls": []}
+        message: dict[str, Any] = {"role": role, "content": None, "name": "ada", "tool_calls": []}
         assert text_message(message) == {"role": role, "content": ""}
 
 
@@ -42,6 +42,6 @@ def test_every_role_of_a_chat_is_kept_and_nothing_but_role_and_content() -> None
     ],
 )
 def test_what_is_not_text_is_said(message: Any, why: str) -> None:
-    with pytest.raises(NotText, match="^message 2 cannot be rendered as text: ") as refused:
+    with pytest.raises(NotText, match=r"^message 2 cannot be rendered as text: ") as refused:
         text_messages([{"role": "user", "content": "hi"}, message])
     assert why in str(refused.value)
