@@ -2,8 +2,8 @@
 
 One base is loaded once; versions are adapters switched on it, or `base` for none. Answers are greedy, and may be
 half as long again as the suite's longest expected one (`answer_limit`), unless --max-new-tokens says otherwise. Writes
-OUT, sealed as kind "evaluation": `items.jsonl`, a line for each version, suite and item, and a manifest with the summary,
-the limits and the harness hash.
+OUT, sealed as kind "evaluation": `items.jsonl`, a line for each version, suite and item, and a manifest with summary,
+limits and harness hash.
 Twice: a finished OUT of the same plan is kept; another plan in the same place is refused.
 Fails: one item that cannot be answered gets an error and score 0, the others go on. An answer that reached its limit
 without ending is `cut_off`: it has score 0 too, and is counted in the summary. Ends as `training.exits` says.
