@@ -2,7 +2,7 @@
 
 `/healthz` 200 while the process lives; `/readyz` 200 when `ready` has no objection, else 503 with the objections;
 `/metrics` in Prometheus' text format. Unusable -> 422, Unavailable -> 503 with Retry-After, a request of the wrong
-shape -> 422; body {"detail": sentence}.
+shape or with text that is none -> 422; body {"detail": sentence}.
 """
 
 import logging
@@ -44,19 +44,31 @@ def create_app(service: str, *, ready: Callable[[], list[str]], lifespan: Any = 
 
     @app.exception_handler(Unusable)
     def unusable(_request: Request, error: Unusable) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, status_code=422)
+        return _answer(422, str(error))
 
     @app.exception_handler(RequestValidationError)
     def misshapen(_request: Request, error: RequestValidationError) -> JSONResponse:
         # Without the input that FastAPI would send back: it may be huge, and it may be private.
         lines = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()[:10]]
-        return JSONResponse({"detail": "; ".join(line[:300] for line in lines)}, status_code=422)
+        return _answer(422, "; ".join(line[:300] for line in lines))
+
+    @app.exception_handler(UnicodeEncodeError)
+    def no_text(request: Request, error: UnicodeEncodeError) -> JSONResponse:
+        log.warning("%s %s: %s", request.method, request.url.path, error)
+        found = ascii(error.object[error.start : error.start + 1])
+        return _answer(422, f"the text holds {found}, half of a surrogate pair, which is no character; send it whole")
 
     @app.exception_handler(Unavailable)
     def unavailable(_request: Request, error: Unavailable) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, status_code=503, headers={"Retry-After": "2"})
+        return _answer(503, str(error), {"Retry-After": "2"})
 
     return app
+
+
+def _answer(status: int, sentence: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    # A sentence may quote what was sent, and what was sent may be no text.
+    detail = sentence.encode("utf-8", "backslashreplace").decode("utf-8")
+    return JSONResponse({"detail": detail}, status_code=status, headers=headers)
 
 
 def configure_logging(level: str) -> None:

@@ -14,6 +14,14 @@ def client(objections: list[str]) -> TestClient:
     def fail(kind: str) -> None:
         raise {"unusable": Unusable, "unavailable": Unavailable, "full": SpoolFull}[kind](f"{kind}: what to do")
 
+    @app.post("/keep")
+    def keep(body: dict[str, str]) -> str:
+        return str(len(body["text"].encode()))
+
+    @app.post("/refuse")
+    def refuse(body: dict[str, str]) -> None:
+        raise Unusable(f"there is no {body['text']}")
+
     return TestClient(app)
 
 
@@ -43,6 +51,13 @@ def test_our_errors_become_a_status_and_a_sentence(kind: str, status: int) -> No
     assert response.status_code == status
     assert response.json() == {"detail": f"{kind}: what to do"}
     assert ("retry-after" in response.headers) == (status == 503)
+
+
+@pytest.mark.parametrize("route", ["/keep", "/refuse"])
+def test_text_that_is_none_is_a_sentence(route: str) -> None:
+    response = client([]).post(route, content=b'{"text": "half \\ud800"}', headers={"content-type": "application/json"})
+    assert response.status_code == 422
+    assert "\\ud800" in response.json()["detail"]
 
 
 def test_a_bad_configuration_is_a_sentence_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
