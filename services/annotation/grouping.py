@@ -73,10 +73,17 @@ def group_key(messages: Sequence[Mapping[str, Any]], group: str | None, grouping
 def question(messages: Sequence[Mapping[str, Any]]) -> str:
     """Identity of what was asked: the whole conversation, folded. Digits matter: 5 kg and 50 kg are two questions.
 
-    The system prompt is left out, so a correction still supersedes the former one after the house rules were reworded.
+    The system prompt is left out, so a correction still supersedes the former one after the house rules were reworded;
+    where nothing else was said, it is the question.
     """
-    turns = [(m.get("role"), folded(text_of(m.get("content")))) for m in messages if not _is_system(m)]
+    turns = [(m.get("role"), folded(text_of(m.get("content")))) for m in asked(messages)]
     return hashlib.sha256(json.dumps(turns).encode()).hexdigest()[:24]
+
+
+def asked(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The turns that say something and are not the system's; all messages when there is no such turn."""
+    turns = [m for m in messages if m.get("role") not in ("system", "developer")]
+    return turns if any(text_of(m.get("content")).strip() for m in turns) else list(messages)
 
 
 def split_of(group_digest: str, holdout_share: float) -> Split:
@@ -173,15 +180,11 @@ def _opening(messages: Sequence[Mapping[str, Any]]) -> str:
     """The user's turns up to the first that make OPENING_WORDS words: all later turns of a conversation share them."""
     turns = [text_of(m.get("content")) for m in messages if m.get("role") == "user"]
     taken: list[str] = []
-    for turn in turns or [text_of(m.get("content")) for m in messages if not _is_system(m)]:
+    for turn in turns if any(map(str.strip, turns)) else [text_of(m.get("content")) for m in asked(messages)]:
         taken.append(turn)
         if sum(len(_WORD.findall(text)) for text in taken) >= OPENING_WORDS:
             break
     return "\n".join(taken)
-
-
-def _is_system(message: Mapping[str, Any]) -> bool:
-    return message.get("role") in ("system", "developer")
 
 
 def _signed(digest: bytes) -> int:

@@ -26,7 +26,7 @@ from services.annotation.curation import (
     slip_of,
 )
 from services.annotation.desk import Verdict
-from services.annotation.grouping import text_of
+from services.annotation.grouping import asked, text_of
 from services.annotation.handlers import Now, Workloads, declared
 from services.annotation.tables import CorrectionRow, ExampleRow, SampleRow
 from shared.chat import NotText, text_messages
@@ -190,8 +190,7 @@ def _not_text(given: Verdict, sample: SampleRow) -> str | None:
 
 
 def _prompt(sample: SampleRow) -> str:
-    turns = [m for m in json.loads(sample.messages) if m.get("role") not in ("system", "developer")]
-    return "\n".join(text_of(m.get("content")) for m in turns)
+    return "\n".join(text_of(m.get("content")) for m in asked(json.loads(sample.messages)))
 
 
 def _taught(row: CorrectionRow, sample: SampleRow) -> str:

@@ -62,6 +62,18 @@ def test_a_greeting_opens_nothing() -> None:
     assert key("hi", "my router is down again") != key("hi", "my printer eats all the paper")
 
 
+@pytest.mark.parametrize("nothing", [[], [{"role": "user", "content": " "}], [{"role": "assistant", "content": None}]])
+def test_where_only_the_system_speaks_its_whole_text_is_the_prompt(nothing: list[dict[str, object]]) -> None:
+    def only(text: str, role: str = "system") -> list[dict[str, object]]:
+        return [{"role": role, "content": text}, *nothing]
+
+    one, other = only("Write a poem about the sea"), only("Write a poem about the sun and the moon")
+    for prompt in (lambda m: group_key(m, None, Grouping()).text, question):
+        assert prompt(one) != prompt(other)
+        assert prompt(one) == prompt(only("write  a poem about THE SEA"))
+    assert group_key(only("Write a poem", "developer"), None, Grouping()).text == "write a poem"
+
+
 def test_the_application_may_name_the_group() -> None:
     by_key = Grouping(key="metadata.group")
     one = group_key(user("one thing"), " customer-7 ", by_key)
