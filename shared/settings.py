@@ -39,6 +39,11 @@ class SharedSettings(EnvironmentSettings):
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder")
     bus_url: str = Field("", description="sqlite:///... or kafka://host:port; empty: SQLite in the data folder")
     host: str = Field("127.0.0.1", description="address every service listens on")
+    allowed_hosts: str = Field(
+        "",
+        description="further names the services answer to, comma-separated, such as `*.example.org`; `*`: any. "
+        "Empty: only loopback names, or any when they listen on another address",
+    )
     gateway_port: int = Field(8080, description="port of the gateway")
     model_server_port: int = Field(8081, description="port of the embedded model server")
     annotation_port: int = Field(8082, description="port of annotation and its desk")

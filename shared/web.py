@@ -2,7 +2,7 @@
 
 `/healthz` 200 while the process lives; `/readyz` 200 when `ready` has no objection, else 503 with the objections;
 `/metrics` in Prometheus' text format. Unusable -> 422, Unavailable -> 503 with Retry-After, a request of the wrong
-shape or with text that is none -> 422; body {"detail": sentence}.
+shape or with text that is none -> 422; body {"detail": sentence}. A `Host` that is not ours -> 421 (`hosts.py`).
 """
 
 import logging
@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from shared.errors import BadConfig, Unavailable, Unusable
+from shared.hosts import HostGuard
 from shared.processes import obey_supervisor
 
 log = logging.getLogger(__name__)
@@ -78,10 +79,10 @@ def configure_logging(level: str) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def serve(app: Any, host: str, port: int) -> None:
+def serve(app: Any, host: str, port: int, allowed_hosts: str = "") -> None:
     """Serves until SIGTERM or SIGINT, then finishes the requests in flight (10 s at most)."""
     uvicorn.run(
-        app,
+        HostGuard(app, host, allowed_hosts),
         host=host,
         port=port,
         log_config=None,

@@ -9,7 +9,7 @@ from shared.web import configure_logging, run_service, serve
 def main() -> None:
     shared, settings = SharedSettings.load(), AnnotationSettings.load()
     configure_logging(shared.log_level)
-    serve(build_app(shared, settings), shared.host, shared.annotation_port)
+    serve(build_app(shared, settings), shared.host, shared.annotation_port, shared.allowed_hosts)
 
 
 if __name__ == "__main__":

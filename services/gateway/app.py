@@ -25,6 +25,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.shipping import ship, spool_path
 from services.gateway.upstream import Upstream
 from services.gateway.watch import Watch
+from shared.hosts import HostGuard
 from shared.ids import uuid7
 from shared.settings import SharedSettings
 from shared.sqlite_log import Spool
@@ -68,6 +69,7 @@ def build(shared: SharedSettings, settings: GatewaySettings) -> App:
         return [objection] if objection else []
 
     app = create_app("gateway", ready=ready, lifespan=lifespan)
+    app.add_middleware(HostGuard, listens_on=shared.host, allowed=shared.allowed_hosts)
     add_routes(app, spool, lambda: hot.table, lambda: hot.answered, int(time.time()))
     add_error_handlers(app)
     _publish_gauges(spool, watch)

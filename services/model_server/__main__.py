@@ -28,7 +28,7 @@ def main() -> None:
         path = resolve_base(path)
     except Unusable as error:
         raise BadConfig(f"models.{name}.path: {error}") from error
-    serve(http(build(name, path, own)), shared.host, shared.model_server_port)
+    serve(http(build(name, path, own)), shared.host, shared.model_server_port, shared.allowed_hosts)
 
 
 def _base(deployment: Deployment, wanted: str) -> tuple[str, str]:

@@ -90,4 +90,4 @@ def build(shared: SharedSettings, own: PromotionSettings, on_crash: Callable[[Ba
 def main() -> None:
     shared = SharedSettings.load()
     configure_logging(shared.log_level)
-    serve(build(shared, PromotionSettings.load()), shared.host, shared.promotion_port)
+    serve(build(shared, PromotionSettings.load()), shared.host, shared.promotion_port, shared.allowed_hosts)

@@ -85,4 +85,4 @@ def build_app(shared: SharedSettings, own: SchedulerSettings) -> FastAPI:
 def main() -> None:
     shared, own = SharedSettings.load(), SchedulerSettings.load()
     configure_logging(shared.log_level)
-    serve(build_app(shared, own), shared.host, shared.scheduler_port)
+    serve(build_app(shared, own), shared.host, shared.scheduler_port, shared.allowed_hosts)
