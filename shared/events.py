@@ -68,6 +68,14 @@ class ExampleCurated(Event, frozen=True, kw_only=True):
     supersedes: str | None = None  # the example of the same prompt that retired in favour of this one
 
 
+class ExampleRetired(Event, frozen=True, kw_only=True):
+    """It teaches no more, and no other took its place; where one did, that one's ExampleCurated says so."""
+
+    example_id: str
+    workload: str
+    why: str  # "discarded" or "knowledge_gap", what the later verdict found
+
+
 class ExampleRejected(Event, frozen=True, kw_only=True):
     correction_id: str
     workload: str
@@ -149,6 +157,7 @@ TOPIC_OF: dict[type[Event], str] = {
     FeedbackGiven: topics.FEEDBACK,
     SampleCorrected: topics.CURATION,
     ExampleCurated: topics.CURATION,
+    ExampleRetired: topics.CURATION,
     ExampleRejected: topics.CURATION,
     KnowledgeGapFound: topics.CURATION,
     JobStarted: topics.JOBS,

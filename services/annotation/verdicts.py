@@ -1,7 +1,8 @@
 """What a verdict on an item is worth: a correction, and what curation makes of it.
 
 Reads: a desk's verdicts
-Emits: SampleCorrected, then one of ExampleCurated, ExampleRejected, KnowledgeGapFound, or nothing for a discard
+Emits: SampleCorrected, then ExampleRetired where a discard or a knowledge gap ends an example, then one of
+       ExampleCurated, ExampleRejected, KnowledgeGapFound, or nothing for a discard
 Twice: the same verdict by the same person, while it stands, is the same correction; nothing is emitted.
 Fails: an item that is not there or not on the desk is Unusable (404, 409). Nobody commits here.
 """
@@ -31,7 +32,7 @@ from services.annotation.handlers import Now, Workloads, declared
 from services.annotation.tables import CorrectionRow, ExampleRow, SampleRow
 from shared.chat import NotText, text_messages
 from shared.errors import Unusable
-from shared.events import ExampleCurated, ExampleRejected, KnowledgeGapFound, SampleCorrected
+from shared.events import ExampleCurated, ExampleRejected, ExampleRetired, KnowledgeGapFound, SampleCorrected
 from shared.ids import uuid7
 from shared.outbox import Outbox
 from shared.workloads import Workload
@@ -116,11 +117,11 @@ def _curate(
                 ExampleRejected(correction_id=row.correction_id, workload=row.workload, reason=outcome.why.value)
             )
         case KnowledgeGap():
-            _retire(session, outcome.retires)
+            _retire(session, outbox, outcome.retires, row)
             metrics.GAPS.labels(row.workload).inc()
             outbox.add(KnowledgeGapFound(correction_id=row.correction_id, workload=row.workload))
         case Discarded():
-            _retire(session, repository.active_example_on(session, sample.answer_id))
+            _retire(session, outbox, repository.active_example_on(session, sample.answer_id), row)
     session.add(row)
 
 
@@ -219,9 +220,10 @@ def _same(row: CorrectionRow, given: Verdict) -> bool:
     )
 
 
-def _retire(session: Session, example_id: str | None) -> None:
+def _retire(session: Session, outbox: Outbox, example_id: str | None, row: CorrectionRow) -> None:
     if example_id is not None:
         repository.retire(session, example_id, successor=None)
+        outbox.add(ExampleRetired(example_id=example_id, workload=row.workload, why=row.outcome))
 
 
 def _outcome_word(outcome: Outcome) -> str:

@@ -4,15 +4,16 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine
 
-from services.scheduler.handlers import count_example, remember_verdict
+from services.scheduler.handlers import count_example, forget_example, remember_verdict
 from shared import topics
 from shared.bus import Bus
 from shared.consumer import ConsumerLoop, Handler
-from shared.events import CandidateJudged, Event, ExampleCurated
+from shared.events import CandidateJudged, Event, ExampleCurated, ExampleRetired
 
 SERVICE = "scheduler"
 HANDLERS: dict[type[Event], list[Handler]] = {
     ExampleCurated: [count_example],
+    ExampleRetired: [forget_example],
     CandidateJudged: [remember_verdict],
 }
 

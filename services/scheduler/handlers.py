@@ -1,13 +1,13 @@
 """What the scheduler does about each event it hears.
 
-Reads: ExampleCurated, CandidateJudged
+Reads: ExampleCurated, ExampleRetired, CandidateJudged
 Twice: an example is counted once, however often it is heard of; a verdict overwrites itself.
 """
 
 from sqlmodel import Session
 
 from services.scheduler import repository
-from shared.events import CandidateJudged, ExampleCurated
+from shared.events import CandidateJudged, ExampleCurated, ExampleRetired
 from shared.outbox import Outbox
 
 
@@ -18,6 +18,11 @@ def count_example(event: ExampleCurated, session: Session, _outbox: Outbox) -> N
     repository.add_example(session, event.example_id, event.workload)
     if event.supersedes is not None:
         repository.retire_example(session, event.supersedes, event.workload)
+
+
+def forget_example(event: ExampleRetired, session: Session, _outbox: Outbox) -> None:
+    """An expert found that it should not teach; a training of it would be asked for in vain."""
+    repository.retire_example(session, event.example_id, event.workload)
 
 
 def remember_verdict(event: CandidateJudged, session: Session, _outbox: Outbox) -> None:

@@ -49,7 +49,7 @@ class ExampleRow(SQLModel, table=True):
     __tablename__ = "scheduler_examples"
     example_id: str = Field(primary_key=True)
     workload: str = Field(index=True)
-    retired: bool = False  # a later correction of the same prompt took its place
+    retired: bool = False  # a later correction took its place, or found that it should not teach
 
 
 class UsedExampleRow(SQLModel, table=True):

@@ -5,7 +5,7 @@ import pytest
 from services.annotation import repository
 from services.annotation.tables import CorrectionRow
 from services.annotation.verdicts import NotOnTheDesk, UnknownItem
-from shared.events import ExampleCurated, ExampleRejected, KnowledgeGapFound, SampleCorrected
+from shared.events import ExampleCurated, ExampleRejected, ExampleRetired, KnowledgeGapFound, SampleCorrected
 from tests.services.annotation.annotation_world import SCHEMA, World, a_workload
 
 PROMPT = "Ticket 17: the router in the hall is down"
@@ -90,16 +90,27 @@ def test_a_prompt_with_another_number_supersedes_nothing(tmp_path: Path) -> None
 def test_discarding_what_taught_before_retires_it(tmp_path: Path) -> None:
     world = World.in_folder(tmp_path)
     world.corrected("a1", PROMPT)
+    [example] = world.examples()
     done = world.verdict("a1", "discard", ideal=None)
     assert world.examples() == []
     assert correction(world, done.correction_id).outcome == "discarded"
-    assert isinstance(world.facts()[-1], SampleCorrected)
+    [corrected, retired] = world.facts()[2:]
+    assert isinstance(corrected, SampleCorrected)
+    assert retired == ExampleRetired(example_id=example.example_id, workload="triage", why="discarded")
+
+
+def test_discarding_what_never_taught_retires_nothing(tmp_path: Path) -> None:
+    world = World.in_folder(tmp_path)
+    world.corrected("a1", PROMPT, "discard", ideal=None)
+    assert [type(fact) for fact in world.facts()] == [SampleCorrected]
 
 
 def test_missing_knowledge_goes_to_the_backlog_and_retires_what_taught_before(tmp_path: Path) -> None:
     world = World.in_folder(tmp_path)
     world.corrected("a1", PROMPT)
+    [example] = world.examples()
     gap = world.verdict("a1", reasons=["knowledge"])
+    assert world.facts()[-2] == ExampleRetired(example_id=example.example_id, workload="triage", why="knowledge_gap")
     assert world.facts()[-1] == KnowledgeGapFound(correction_id=gap.correction_id, workload="triage")
     assert world.examples() == []
     with world.session() as session:

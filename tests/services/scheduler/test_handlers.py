@@ -2,7 +2,7 @@ from services.scheduler import repository
 from services.scheduler.consumer import HANDLERS
 from services.scheduler.tables import WorkloadRow
 from shared.db import transaction
-from shared.events import CandidateJudged, Event, ExampleCurated
+from shared.events import CandidateJudged, Event, ExampleCurated, ExampleRetired
 from shared.outbox import Outbox
 from tests.services.scheduler.stage import Stage
 
@@ -34,6 +34,12 @@ def test_an_example_that_takes_anothers_place_keeps_the_count(stage: Stage) -> N
 
 def test_an_example_that_retired_before_it_was_heard_of_does_not_count(stage: Stage) -> None:
     assert hears(stage, curated("e2", supersedes="e1"), curated("e1")) == 1
+
+
+def test_an_example_that_was_discarded_is_new_no_more_whichever_is_heard_first(stage: Stage) -> None:
+    retired = ExampleRetired(example_id="e1", workload="triage", why="discarded")
+    assert hears(stage, curated("e1"), curated("e2"), retired, retired) == 1
+    assert hears(stage, ExampleRetired(example_id="e3", workload="triage", why="knowledge_gap"), curated("e3")) == 1
 
 
 def test_the_last_verdict_is_remembered(stage: Stage) -> None:
