@@ -49,6 +49,7 @@ class Selection(_Section):
     daily_budget: Annotated[int, Field(ge=1)] = 100
     audit_share: Share = 0.05  # of the training side, picked at random
     low_confidence: Share = 0.6  # geometric-mean token probability below which an answer is nominated
+    revisit_days: Annotated[int, Field(ge=1, le=36500)] = 30  # after that a question may come to the desk again
 
 
 class Trigger(_Section):

@@ -17,7 +17,7 @@ from services.annotation.counts import on_the_way
 from services.annotation.desk import Desk, item_of
 from services.annotation.grouping import Split
 from services.annotation.handlers import Now, Workloads
-from services.annotation.selection import choose, daily_quota
+from services.annotation.selection import choose, daily_quota, first_recent_day
 from services.annotation.verdicts import record_verdict
 from shared.db import reading, transaction
 from shared.errors import Unavailable, Unusable
@@ -113,7 +113,8 @@ def _push_batch(engine: Engine, desk: Desk, name: str, workload: Workload, split
         room = daily_quota(workload, split) - repository.shown_today(session, name, split, today)
         if room <= 0:
             return 0
-        chosen = choose(repository.candidates(session, name, split, 4 * BATCH), min(room, BATCH))
+        recent = first_recent_day(workload, today)
+        chosen = choose(repository.candidates(session, name, split, recent, 4 * BATCH), min(room, BATCH))
         ids = [candidate.answer_id for candidate in chosen]
         feedback = repository.feedback_on_all(session, ids)
         items = [item_of(row, feedback.get(row.answer_id, []), None) for row in repository.samples(session, ids)]

@@ -119,14 +119,19 @@ def shown_today(session: Session, workload: str, split: Split, today: str) -> in
     return session.exec(query).one()
 
 
-def candidates(session: Session, workload: str, split: Split, limit: int) -> list[Candidate]:
-    """Nominated samples whose prompt is not on the desk and whose question was not shown yet, in the queue's order.
+def candidates(session: Session, workload: str, split: Split, recent: str, limit: int) -> list[Candidate]:
+    """Nominated samples whose prompt is not on the desk and whose question was not shown lately, in the queue's order.
 
-    In training groups a question comes again when another version answered it and a user did not like the answer. In
-    the holdout it never does: feedback must not make a holdout sample more likely to be seen.
+    recent: the first UTC day that is lately. In training groups a question comes again at any time when another version
+    answered it and a user did not like the answer. In the holdout it does not: feedback must not make a holdout sample
+    more likely to be seen.
     """
     other = aliased(SampleRow)
-    shown = and_(col(other.workload) == workload, col(other.question) == SampleRow.question)
+    shown = and_(
+        col(other.workload) == workload,
+        col(other.question) == SampleRow.question,
+        (col(other.state) == "waiting") | ((col(other.state) == "done") & (col(other.shown_on) >= recent)),
+    )
     if split == "train":
         disliked = col(SampleRow.signals).contains(f'"{Signal.NEGATIVE_FEEDBACK}"')
         shown = and_(shown, ~and_(disliked, col(other.version) != SampleRow.version))
@@ -137,7 +142,7 @@ def candidates(session: Session, workload: str, split: Split, limit: int) -> lis
             SampleRow.workload == workload,
             SampleRow.state == "nominated",
             SampleRow.split == split,
-            ~exists().where(shown, col(other.state).in_(("waiting", "done"))),
+            ~exists().where(shown),
             ~exists().where(
                 col(twin.workload) == workload,
                 col(twin.text_id) == SampleRow.text_id,

@@ -12,6 +12,7 @@ holdout grows with the budget; neither side may use what the other leaves, since
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from enum import StrEnum
 
 from services.annotation.grouping import Split, share_of
@@ -107,6 +108,15 @@ def daily_quota(workload: Workload, split: Split) -> int:
     budget = workload.selection.daily_budget
     holdout = min(max(1, round(budget * workload.gate.holdout_share)), max(1, budget - 1))
     return holdout if split == "holdout" else max(1, budget - holdout)
+
+
+def first_recent_day(workload: Workload, today: str) -> str:
+    """The first UTC day that counts as recent: a question last shown before it may come again, whatever was answered.
+
+    House rules change; asked again, the question gets the answer that is right now. Only the day of the showing
+    decides, on both sides of the border, so the holdout stays picked by nobody.
+    """
+    return (date.fromisoformat(today) - timedelta(days=workload.selection.revisit_days - 1)).isoformat()
 
 
 def choose(candidates: Sequence[Candidate], room: int) -> list[Candidate]:

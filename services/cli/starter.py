@@ -34,6 +34,7 @@ similarity = 0.8                 # 0-1, Jaccard of word 3-grams from which promp
 # daily_budget = 100             # items a day (UTC)
 # audit_share = 0.05             # 0-1, picked at random among answers without any signal
 # low_confidence = 0.6           # 0-1, mean token probability below which an answer is shown; needs logprobs asked for
+# revisit_days = 30              # a question that is asked again is shown again after so many days: house rules change
 
 [workloads.support-triage.trigger]      # when a training starts by itself
 # min_new_examples = 50

@@ -1,8 +1,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from services.annotation.desk import Item, Verdict
 from services.annotation.filling import collect, fill
+from services.annotation.tables import ExampleRow
 from shared.errors import Unavailable
 from tests.services.annotation.annotation_world import World, a_workload
 
@@ -103,6 +106,64 @@ def test_a_holdout_question_never_comes_again_because_it_was_disliked(tmp_path: 
     world.answered("a2", prompt, version="triage@3f2a9c01d4e5b6a7")
     world.disliked("a2")
     assert world.fill() == 0
+
+
+@pytest.mark.parametrize("split", ["train", "holdout"])
+def test_a_question_that_is_asked_again_returns_after_its_days_and_the_house_rule_changes(
+    tmp_path: Path, split: str
+) -> None:
+    selection = {"audit_share": 1.0, "revisit_days": 10}
+    world = World.in_folder(tmp_path, triage=a_workload(selection=selection))
+    prompt = world.prompt_in(split)
+    world.corrected("a1", prompt)
+    for day in ("2026-11-21", "2026-11-29"):
+        world.clock.append(f"{day}T23:59:59.000000Z")
+        world.answered(f"a-{day}", prompt)
+        assert world.fill() == 0
+    world.clock.append("2026-11-30T00:00:00.000000Z")
+    assert world.fill() == 1  # one of the two; the other is the same question
+    [again] = waiting(world)
+    world.verdict(again, ideal='{"queue": "phones"}')
+    [former], [now] = world.examples("retired"), world.examples()
+    assert (former.sample_id, now.sample_id, now.split) == ("a1", again, split)
+    world.clock.append("2026-12-09T23:59:59.000000Z")
+    assert world.fill() == 0
+    world.clock.append("2026-12-10T00:00:00.000000Z")
+    assert world.fill() == 1
+
+
+def test_which_holdout_questions_return_does_not_depend_on_answers_or_feedback(tmp_path: Path) -> None:
+    def returned(folder: Path, answer: str, disliked: bool) -> list[set[str]]:
+        folder.mkdir()
+        selection = {"daily_budget": 6, "audit_share": 1.0, "revisit_days": 5}
+        world = World.in_folder(folder, triage=a_workload(selection=selection))
+        prompts = world.prompts_in("holdout")
+        seen = []
+        for n in range(6):
+            prompt = next(prompts)
+            world.answered(f"first-{n}", prompt)
+            world.answered(f"again-{n}", prompt, answer=answer, mean_logprob=-9.0 if disliked else -0.01)
+            if disliked:
+                world.disliked(f"again-{n}", f"f{n}")
+        for day in range(20, 30):
+            world.clock.append(f"2026-11-{day}T10:00:00.000000Z")
+            world.fill()
+            seen.append(waiting(world))
+            for answer_id in sorted(waiting(world)):
+                world.verdict(answer_id)
+        return seen
+
+    calm = returned(tmp_path / "calm", '{"queue": "net"}', False)
+    assert calm == returned(tmp_path / "loud", "no idea", True)
+    assert {len(day) for day in calm} == {0, 3}
+
+
+def test_an_item_that_is_done_still_takes_a_verdict(tmp_path: Path) -> None:
+    world = World.in_folder(tmp_path)
+    world.corrected("a1", world.prompt_in("holdout"))
+    world.clock.append("2027-11-20T10:00:00.000000Z")
+    assert world.desk().submit(Verdict("a1", "fix", '{"queue": "phones"}', frozenset(), "bob", None)).created
+    assert [e.state for e in sorted(world.rows(ExampleRow), key=lambda e: e.curated_at)] == ["retired", "active"]
 
 
 def test_near_duplicates_wait_for_each_other(tmp_path: Path) -> None:
