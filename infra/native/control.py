@@ -21,7 +21,7 @@ from infra.native.state import Phase, ServerState, StackState, is_locked, read_w
 from shared.errors import BadConfig, Unavailable
 
 FAILED_AFTER = 3  # failures in a row, for `up` to give up on a server; the supervisor goes on trying
-CLEANED_UP_SECONDS, STARTED_SECONDS, STOPPED_SECONDS = 60.0, 30.0, 120.0
+CLEANED_UP_SECONDS, STARTED_SECONDS, STOPPED_SECONDS = 60.0, 120.0, 120.0
 _ROOT = Path(__file__).parents[2]
 
 
