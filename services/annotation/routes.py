@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 from sqlalchemy import Engine
 
 from services.annotation import repository
@@ -21,21 +21,29 @@ from services.annotation.handlers import Now, Workloads
 from services.annotation.local_desk import LocalDesk, Progress
 from services.annotation.snapshots import Snapshot, take_snapshot
 from shared.db import reading
+from shared.text import Text, storable
 
 MAX_TEXT_BYTES = 100_000
 
 Row = TypeVar("Row")
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+
+
+def _storable(value: Any) -> Any:
+    """Asked before the lengths are, which half a surrogate pair would end without a word about itself."""
+    return storable(value) if isinstance(value, str) else value
+
+
+Name = Annotated[str, BeforeValidator(_storable), StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
 
 
 class VerdictBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     verdict: VerdictWord
-    ideal: str | None = None
+    ideal: Text | None = None
     reasons: list[Reason] = Field(default_factory=list)
     annotator: Name
-    comment: str | None = None
+    comment: Text | None = None
 
     @field_validator("ideal", "comment")
     @classmethod
@@ -49,7 +57,7 @@ class VerdictBody(BaseModel):
 class SnapshotBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    workload: str
+    workload: Text
     split: Split
 
 
@@ -213,7 +221,9 @@ def wrong_request(_request: Request, error: Exception) -> JSONResponse:
     """A request of the wrong shape, in a sentence: where, what is wrong."""
     assert isinstance(error, RequestValidationError)
     lines = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
-    return JSONResponse({"detail": "; ".join(lines)}, status_code=422)
+    # A key of the body may hold half a surrogate, which no answer can carry.
+    detail = "; ".join(lines).encode("utf-8", "backslashreplace").decode()
+    return JSONResponse({"detail": detail}, status_code=422)
 
 
 def not_there(_request: Request, error: Exception) -> JSONResponse:

@@ -1,10 +1,12 @@
 """The HTTP calls on a whole app in this process: real tables, the real embedded bus, the real page."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -58,6 +60,10 @@ class Annotation:
         response = self.client.get(path, params=params)
         assert response.status_code == status, response.text
         return response.json()
+
+    def post(self, path: str, body: Any) -> httpx.Response:
+        """As ASCII JSON, which can say half a surrogate pair."""
+        return self.client.post(path, content=json.dumps(body), headers={"content-type": "application/json"})
 
     def verdict(self, sample_id: str, status: int = 201, **body: Any) -> Any:
         body = {"verdict": "fix", "ideal": POWER, "annotator": "ada", **body}
@@ -268,3 +274,34 @@ def test_ready_and_measured(annotation: Annotation) -> None:
     metrics = annotation.client.get("/metrics").text
     for name in ("samples_total", "corrections_total", "examples_total", "waiting_samples", "rejected_total"):
         assert f"ratchet_annotation_{name}" in metrics
+
+
+@pytest.mark.parametrize(("bad", "what"), [("a\0b", "a NUL character"), ("a\ud83db", "half a surrogate pair")])
+@pytest.mark.parametrize("field", ["ideal", "comment", "annotator"])
+def test_text_that_cannot_be_stored_is_refused_with_a_sentence(
+    annotation: Annotation, field: str, bad: str, what: str
+) -> None:
+    annotation.shown("a1", "the router in the hall is down")
+    body = {"verdict": "fix", "ideal": POWER, "annotator": "ada", field: bad}
+    response = annotation.post("/v1/desk/items/a1/verdict", body)
+    assert response.status_code == 422, response.text
+    assert f"body.{field}: contains {what} at character 2" in response.json()["detail"]
+    assert annotation.get("/v1/samples/a1")["correction_ids"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/desk/items/a1/verdict", {"verdict": "\ud83d", "annotator": "ada"}),
+        ("/v1/desk/items/a1/verdict", {"verdict": "fix", "annotator": "ada", "reasons": ["\ud83d"]}),
+        ("/v1/desk/items/a1/verdict", {"verdict": "fix", "annotator": "ada", "\ud83d": 1}),
+        ("/v1/desk/items/a1/verdict", "\ud83d"),
+        ("/v1/snapshots", {"workload": "\ud83d", "split": "train"}),
+        ("/v1/snapshots", {"workload": "tri\0age", "split": "train"}),
+        ("/v1/snapshots", {"workload": "triage", "split": "\ud83d"}),
+    ],
+)
+def test_half_a_character_anywhere_in_a_body_is_a_sentence(annotation: Annotation, path: str, body: Any) -> None:
+    response = annotation.post(path, body)
+    assert response.status_code == 422, response.text
+    assert response.json()["detail"].startswith("body")
