@@ -33,7 +33,7 @@ def _storable(value: Any) -> Any:
     return storable(value) if isinstance(value, str) else value
 
 
-Name = Annotated[str, BeforeValidator(_storable), StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64), BeforeValidator(_storable)]
 
 
 class VerdictBody(BaseModel):
