@@ -4,6 +4,7 @@ Exit status: 0 done; 1 something is down or failed; 2 wrong configuration, argum
 standard error.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from services.cli.plain import as_json as json_text
 from services.cli.plain import cell, shown
@@ -112,14 +114,16 @@ def train(
 @app.command()
 def jobs(workload: WorkloadOption = None, as_json: JsonOption = False) -> None:
     """List trainings and evaluations, newest first."""
+    from services.cli.status import progress_of
+
     found = _caller("scheduler").get("/v1/jobs", workload=workload)["jobs"]
     if as_json:
         return _print_json(found)
-    table = Table("job", "kind", "workload", "state", "why", "progress", "error")
+    table = _table("job", "what", "state", "why", "progress or error")
     for job in found:
-        cells = (job["kind"], job["workload"], job["state"], job["why"], _progress(job), job["error"])
+        cells = (f"{job['kind']} {job['workload']}", job["state"], job["why"], job["error"] or progress_of(job))
         table.add_row(*[cell(c) for c in (job["job_id"], *cells)])
-    out.print(table)
+    out.print(table if found else "no job yet; `ratchet train WORKLOAD` starts one")
     return None
 
 
@@ -129,12 +133,13 @@ def models(workload: WorkloadOption = None, as_json: JsonOption = False) -> None
     found = _caller("promotion").get("/v1/models", workload=workload)["models"]
     if as_json:
         return _print_json(found)
-    table = Table("version", "stage", "verdict", "why", "preset", "since")
+    table = _table("version", "stage", "verdict and why", "preset", "made (UTC)")
     for model in found:
-        reasons = "\n".join(model.get("reasons") or [])
-        cells = (model["stage"], model.get("verdict"), reasons, model.get("preset"), model["created_at"])
+        verdict = "\n".join([model.get("verdict") or "", *(model.get("reasons") or [])])
+        made = model["created_at"][:16].replace("T", " ")
+        cells = (model["stage"], verdict, model.get("preset"), made)
         table.add_row(*[cell(c) for c in (model["version"], *cells)])
-    out.print(table)
+    out.print(table if found else "no version yet")
     return None
 
 
@@ -189,11 +194,11 @@ def knowledge(workload: WorkloadOption = None, as_json: JsonOption = False) -> N
     gaps = _caller("annotation").get("/v1/knowledge", workload=workload)["gaps"]
     if as_json:
         return _print_json(gaps)
-    table = Table("found", "workload", "prompt", "what the expert would have said", "by")
+    table = _table("found", "workload", "prompt", "what the expert would have said", "by")
     for gap in gaps:
         cells = (gap["found_at"], gap["workload"], gap["prompt"], gap["ideal"], gap["annotator"])
         table.add_row(*[cell(c) for c in cells])
-    out.print(table)
+    out.print(table if gaps else "no knowledge gap was found")
     return None
 
 
@@ -208,7 +213,7 @@ def dead_letters(
     letters = read_dead_letters(_settings().bus)[-most:][::-1]
     if as_json:
         return _print_json(letters)
-    table = Table("consumer", "where", "reason", "what it was")
+    table = _table("consumer", "where", "reason", "what it was")
     for letter in letters:
         where = f"{letter['topic']}[{letter['partition']}]@{letter['offset']}"
         cells = (letter["consumer"], where, letter["reason"], letter["value"][:200])
@@ -227,8 +232,23 @@ def _errors_in_words() -> Iterator[None]:
     try:
         yield
     except RatchetError as error:
-        print(f"ratchet: {shown(error)}", file=sys.stderr)
+        print(f"ratchet: {shown(_for_people(error))}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, Unusable) else 1) from None
+
+
+def _for_people(error: RatchetError) -> str:
+    """Without the calls a refusal came through: its last sentence says it all. What is away keeps its address."""
+    if isinstance(error, Unusable):
+        return re.sub(r"^((GET|POST) \S+ answered \d+: )+", "", str(error))
+    is_down = "ConnectError" in str(error)
+    return f"{error}; `ratchet status` shows what is down, `ratchet up` starts it" if is_down else str(error)
+
+
+def _table(*names: str) -> Table:
+    """Nothing in it is cut off; its first column, an id to copy, is the last to be narrowed."""
+    first, *others = names
+    columns = Column(first, no_wrap=True), *[Column(n, overflow="fold") for n in others]
+    return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def _settings(config: Path | None = None, data: Path | None = None) -> SharedSettings:
@@ -246,13 +266,6 @@ def _caller(service: str) -> Any:
     from shared.calls import Caller
 
     return Caller(_settings().url_of(service))
-
-
-def _progress(job: dict[str, Any]) -> str:
-    progress = job.get("progress") or {}
-    if "step" in progress and progress.get("loss") is not None:
-        return f"step {progress['step']}/{progress.get('steps')}, loss {progress['loss']:.3f}"
-    return f"{progress['done']}/{progress['total']}" if "done" in progress else ""
 
 
 def _print_json(value: Any) -> None:

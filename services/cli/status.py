@@ -23,7 +23,7 @@ def gather(settings: SharedSettings) -> dict[str, Any]:
         state["services"][name] = {"url": url, **_readiness(url)}
         if name != "model_server":
             state[name] = _asked(url, "/v1/status")
-    jobs = _asked(settings.url_of("scheduler"), "/v1/jobs?state=running")
+    jobs = _asked(settings.url_of("scheduler"), "/v1/jobs", state="running")
     state["running_jobs"] = (jobs or {}).get("jobs", [])
     return state
 
@@ -35,10 +35,10 @@ def show(state: dict[str, Any], console: Console) -> None:
     console.print(Group(_services(state), _workloads(state), *_jobs(state), *_advice(state)))
 
 
-def _asked(url: str, path: str) -> dict[str, Any] | None:
+def _asked(url: str, path: str, **params: str) -> dict[str, Any] | None:
     caller = Caller(url, timeout_seconds=5)
     try:
-        answer = caller.get(path)
+        answer = caller.get(path, **params)
     except RatchetError:
         return None
     finally:
@@ -82,10 +82,10 @@ def _workloads(state: dict[str, Any]) -> RenderableType:
         ("champion", [m.get("champion") for m in models]),
         ("last verdict", [_verdict(m.get("last_verdict")) for m in models]),
         ("samples stored", [s.get("samples") for s in stores]),
-        ("waiting for an expert", [s.get("waiting") for s in stores]),
+        ("waiting for an expert", [_waiting(s) for s in stores]),
         ("corrected", [s.get("corrected") for s in stores]),
         ("examples: train", [s.get("train") for s in stores]),
-        ("examples: holdout (groups)", [_holdout(s) for s in stores]),
+        ("examples: holdout", [_holdout(s) for s in stores]),
         ("refused by curation", [sum((s.get("rejected") or {}).values()) for s in stores]),
         ("knowledge gaps", [s.get("knowledge") for s in stores]),
         ("new since last training", [p.get("new_examples") for p in plans]),
@@ -102,20 +102,40 @@ def _verdict(verdict: dict[str, Any] | None) -> str | None:
     return f"{verdict.get('verdict')} {verdict.get('version')}"
 
 
+def _waiting(store: dict[str, Any]) -> str | None:
+    if "waiting" not in store:
+        return None
+    # Chosen, and shown when a similar one is done or tomorrow's budget is there.
+    return f"{store['waiting']} ({store['nominated']} more chosen)" if store.get("nominated") else str(store["waiting"])
+
+
 def _holdout(store: dict[str, Any]) -> str | None:
     if "holdout" not in store:
         return None
-    return f"{store['holdout']} ({store.get('holdout_groups', '?')})"
+    return f"{store['holdout']} in {store.get('holdout_groups', '?')} groups"
 
 
 def _jobs(state: dict[str, Any]) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for job in state["running_jobs"]:
-        progress = job.get("progress") or {}
-        done = ", ".join(f"{k} {v}" for k, v in progress.items() if isinstance(v, (int, float, str)))
-        line = f"running: {job['kind']} for {job['workload']} ({job['why']}) {done}"
+        line = f"running: {job['kind']} for {job['workload']} ({job['why']}), {progress_of(job) or 'just begun'}"
         lines.append(Text(shown(line), style="cyan"))
     return lines
+
+
+def progress_of(job: dict[str, Any]) -> str:
+    """`step 15/60, loss 0.847, 52 s to go`; `done/total` of an evaluation; empty before its first word."""
+    progress = job.get("progress") or {}
+    if "done" in progress:
+        return f"{progress['done']}/{progress.get('total')}"
+    if "step" not in progress:
+        return ""
+    parts = [f"step {progress['step']}/{progress.get('steps')}"]
+    if progress.get("loss") is not None:
+        parts.append(f"loss {progress['loss']:.3f}")
+    if progress.get("eta_seconds") and job.get("state") == "running":
+        parts.append(f"{progress['eta_seconds']:.0f} s to go")
+    return ", ".join(parts)
 
 
 def _advice(state: dict[str, Any]) -> list[RenderableType]:

@@ -90,7 +90,7 @@ def test_lineage_and_status_show_and_do_not_obey(capsys: pytest.CaptureFixture[s
         "promotion": {"workloads": {"w": {"champion": HOSTILE, "last_verdict": verdict}}},
         "annotation": {"workloads": {"w": {"advice": [HOSTILE]}}},
         "scheduler": {"workloads": {"w": {"next": HOSTILE}}},
-        "running_jobs": [{"kind": "train", "workload": "w", "why": HOSTILE, "progress": {"note": HOSTILE}}],
+        "running_jobs": [{"kind": "train", "workload": "w", "why": HOSTILE, "progress": {"done": HOSTILE}}],
     }
     show(state, console)
     printed = capsys.readouterr().out

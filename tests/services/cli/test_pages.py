@@ -1,0 +1,113 @@
+"""What the pages say when there is little to say, and what a person sees of a refused call."""
+
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+from rich.console import Console
+
+from services.cli import __main__ as cli
+from services.cli.status import gather, progress_of, show
+from shared.errors import RatchetError, Unavailable, Unusable
+from shared.ids import uuid7
+from shared.settings import SharedSettings
+
+
+class Nothing:
+    def get(self, _path: str, **_params: object) -> dict[str, list[object]]:
+        return {"jobs": [], "models": [], "gaps": []}
+
+
+def page(state: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> str:
+    ready = {"annotation": {"url": "http://127.0.0.1:1", "state": "ready", "objections": []}}
+    show({"services": ready, "running_jobs": [], **state}, Console(width=160))
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("jobs", "no job yet; `ratchet train"), ("models", "no version yet"), ("knowledge", "no knowledge gap")],
+)
+def test_an_empty_list_is_a_sentence(
+    command: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "_caller", lambda _service: Nothing())
+    getattr(cli, command)(workload=None, as_json=False)
+    assert said in capsys.readouterr().out
+
+
+def test_an_id_stays_whole_on_a_narrow_page(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = {"job_id": uuid7(), "kind": "train", "workload": "support-triage", "state": "failed", "why": "by hand " * 9}
+    found = {"jobs": [{**job, "progress": None, "error": "x" * 90}]}
+    monkeypatch.setattr(Nothing, "get", lambda *_, **__: found)
+    monkeypatch.setattr(cli, "_caller", lambda _service: Nothing())
+    monkeypatch.setattr(cli, "out", Console(width=100))
+    cli.jobs(workload=None, as_json=False)
+    printed = capsys.readouterr().out
+    assert job["job_id"] in printed
+    assert printed.count("x") == 90
+
+
+@pytest.mark.parametrize(
+    ("progress", "said"),
+    [
+        (
+            {"step": 15, "steps": 60, "loss": 0.84702, "eta_seconds": 52.1, "lr": 1},
+            "step 15/60, loss 0.847, 52 s to go",
+        ),
+        ({"step": 0, "steps": 60, "loss": None}, "step 0/60"),
+        ({"done": 5, "total": 17}, "5/17"),
+        (None, ""),
+    ],
+)
+def test_progress_is_what_a_person_waits_for(progress: dict[str, Any] | None, said: str) -> None:
+    assert progress_of({"state": "running", "progress": progress}) == said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            Unusable(
+                "POST http://h:1/v1/jobs answered 422: POST http://h:2/v1/s answered 422: no example yet; correct"
+            ),
+            "ratchet: no example yet; correct\n",
+        ),
+        (Unavailable("GET http://h:1/x: ConnectError: refused"), "`ratchet up` starts it\n"),
+        (
+            Unavailable("GET http://h:1/x answered 503: the database is away"),
+            "h:1/x answered 503: the database is away\n",
+        ),
+    ],
+)
+def test_a_refused_call_is_its_own_sentence(error: RatchetError, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), cli._errors_in_words():
+        raise error
+    assert capsys.readouterr().err.endswith(said)
+
+
+def test_a_holdout_that_is_too_small_is_told_with_its_groups_and_what_to_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    verdict = {"verdict": "INCONCLUSIVE", "version": "w@1", "reasons": ["the holdout has 17 groups and needs 60"]}
+    store = {"waiting": 1, "nominated": 6, "holdout": 18, "holdout_groups": 17, "advice": ["keep correcting"]}
+    promotion, annotation = {"workloads": {"w": {"last_verdict": verdict}}}, {"workloads": {"w": store}}
+    said = page({"promotion": promotion, "annotation": annotation}, capsys)
+    for part in ("18 in 17 groups", "1 (6 more chosen)", "INCONCLUSIVE w@1", "w: keep correcting"):
+        assert part in said
+
+
+def test_status_asks_for_the_jobs_that_run_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, json={"jobs": []})
+
+    transport = httpx.MockTransport(answer)
+    monkeypatch.setattr("shared.calls.httpx.Client", partial(httpx.Client, transport=transport))
+    gather(SharedSettings.load())
+    assert [url.partition("/v1/jobs")[2] for url in asked if "/v1/jobs" in url] == ["?state=running"]
