@@ -87,12 +87,17 @@ class Bus(Protocol):
 _KNOWN = {topic.name for topic in TOPICS}
 
 
+def size_of(record: Outgoing) -> int:
+    """Bytes as MAX_RECORD_BYTES counts them."""
+    return len(record.value) + len(record.key.encode())
+
+
 def refuse_unusable(records: Sequence[Outgoing]) -> None:
     """Raises Unusable when one of them could never be published, before any is."""
     for record in records:
         if record.topic not in _KNOWN:
             raise Unusable(f"{record.topic!r} is not a topic; known: {', '.join(sorted(_KNOWN))}")
-        size = len(record.value) + len(record.key.encode())
+        size = size_of(record)
         if size > MAX_RECORD_BYTES:
             raise Unusable(f"a record of {size} bytes for {record.topic} is over the bus's {MAX_RECORD_BYTES} bytes")
 

@@ -5,7 +5,8 @@ Promise: an answer, or a stream's last event, leaves only after its record is du
 Twice:  every request is an answer of its own, with its own id.
 Fails:  in OpenAI's error shape. A full or broken spool is 503 before the model server is asked; a record that cannot
         be kept withholds the answer. What a model server refused is relayed and not recorded. A stream that breaks off,
-        on either side, is recorded with what was sent.
+        on either side, is recorded with what was sent. An answer too large for a record of the bus is 502; a stream is
+        cut with an error event before it is, and recorded so far.
 """
 
 import asyncio
@@ -20,11 +21,13 @@ from services.gateway import metrics
 from services.gateway.answers import BROKEN_OFF, Answer, parse_answer
 from services.gateway.asgi import ClientLeft, Receive, Reply, Scope, Send, header, read_body
 from services.gateway.capture import record_answer
+from services.gateway.record_room import RecordRoom
 from services.gateway.refusals import (
     Refused,
     a_bug,
     spool_broken,
     spool_full,
+    too_large_to_record,
     too_many_requests,
     unknown_workload,
     upstream_broke,
@@ -38,7 +41,7 @@ from services.gateway.stream_copy import StreamCopy
 from services.gateway.upstream import Connection
 from services.gateway.watch import Exchange, Watch, client_left
 from services.gateway.wire import ChatRequest, check_label, messages_for, parse_chat_request, upstream_body
-from shared.bus import Outgoing
+from shared.bus import MAX_RECORD_BYTES, Outgoing, size_of
 from shared.errors import Unavailable
 from shared.ids import uuid7
 from shared.sqlite_log import Spool
@@ -163,11 +166,13 @@ class HotRoute:
         await turn.reply.whole(200, body, headers)
 
     async def _stream(self, turn: Turn, connection: Connection) -> None:
-        copy = StreamCopy(turn.began)
+        copy, room = StreamCopy(turn.began), RecordRoom(turn.record(Answer()))
+        if room.is_used_up:
+            raise too_large_to_record(MAX_RECORD_BYTES)
         broken: Refused | ClientLeft | None = None
         await turn.reply.begin_stream(connection.headers)
         try:
-            await copy.relay(connection, turn.reply, self._settings.max_answer_bytes)
+            await copy.relay(connection, turn.reply, self._settings.max_answer_bytes, room)
             turn.exchange.let_go(at_last_event=True)
             if turn.exchange.client_left or client_left(turn.exchange.receive):
                 broken = ClientLeft()
@@ -183,6 +188,7 @@ class HotRoute:
             broken = upstream_broke("it ended before it was finished")
         if copy.first_token_seconds is not None:
             _first_token_seconds(turn.workload).observe(copy.first_token_seconds)
+        if copy.cut or copy.first_token_seconds is not None:
             await self._keep(turn, self._record_of_stream(turn, copy, answer, aborted=aborted))
         if broken is not None:
             raise broken
@@ -194,6 +200,8 @@ class HotRoute:
 
     async def _keep(self, turn: Turn, recorded: Outgoing) -> None:
         """Returns when the record is durable."""
+        if size_of(recorded) > MAX_RECORD_BYTES:
+            raise too_large_to_record(MAX_RECORD_BYTES)
         try:
             await self._spool.append(recorded)
         except Unavailable as error:

@@ -82,6 +82,14 @@ def upstream_broke(why: str) -> Refused:
     return Refused(502, f"the model server's answer cannot be used: {why}", UPSTREAM, "bad_upstream_answer")
 
 
+def too_large_to_record(max_bytes: int) -> Refused:
+    message = (
+        f"the answer is too large to be recorded ({max_bytes} bytes with its request), and no answer leaves "
+        "unrecorded; ask for a shorter one, such as with max_tokens"
+    )
+    return Refused(502, message, UPSTREAM, "answer_too_large")
+
+
 def upstream_late(why: str) -> Refused:
     return Refused(504, f"the model server was too slow: {why}", UPSTREAM, "upstream_timeout")
 

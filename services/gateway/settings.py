@@ -19,7 +19,9 @@ class GatewaySettings(EnvironmentSettings):
     max_body_bytes: int = Field(
         2 << 20, gt=0, le=3 << 20, description="largest request body; more is 413. A record of 4 MiB is the bus's limit"
     )
-    max_answer_bytes: Count = Field(32 << 20, description="largest answer of a model server; more is 502")
+    max_answer_bytes: Count = Field(
+        32 << 20, description="largest answer of a model server; more is 502, and so is one whose record is over 4 MiB"
+    )
     max_concurrency: Count = Field(1000, description="requests in flight at which the next one is 429")
     body_timeout_seconds: Positive = Field(20.0, description="longest wait for a request's head, and for its body")
     connect_timeout_seconds: Positive = Field(2.0, description="longest wait for a connection to a model server")

@@ -110,8 +110,11 @@ class Connection(asyncio.Protocol):
         return b"".join(parts)
 
     def release(self) -> None:
-        """The request is done with this connection; an answer read to its end leaves it usable for the next."""
-        if self.complete and self._keep and not self.closed:
+        """The request is done with this connection; an answer that arrived to its end leaves it usable for the next.
+
+        Not one that stopped reading, with much of the answer left unread: the next would wait on it for ever.
+        """
+        if self.complete and self._keep and not self.closed and not self._paused:
             self._reset()
             self._pool.keep(self)
         else:
