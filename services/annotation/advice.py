@@ -29,6 +29,7 @@ class Figures:
     without_key: int  # samples whose application sent no group
     prompts: int
     crowded_prompts: int  # near-duplicates of these may be missed: most of their bands were full
+    straddling: int = 0  # samples that resemble prompts on both sides of the border and are shown to nobody
 
 
 def advice(name: str, workload: Workload, now: Figures) -> list[str]:
@@ -57,10 +58,17 @@ def _grouping(name: str, workload: Workload, now: Figures) -> list[str]:
             f"{now.without_key} of {now.samples} samples came without metadata.group and were grouped by their prompt; "
             f'send it with every request, or set key = "prompt" in {section}'
         )
+    if now.straddling > 0.1 * now.samples:
+        found.append(
+            f"{now.straddling} of {now.samples} samples resemble prompts on both sides of the holdout border and are "
+            f"never shown; set {_stricter(workload)} in {section}"
+        )
     if now.crowded_prompts > 0.1 * now.prompts:
+        by_key = workload.grouping.key == "metadata.group"
+        remedy = _stricter(workload) if by_key else 'key = "metadata.group"'
         found.append(
             f"{now.crowded_prompts} of {now.prompts} prompts share most of their words with very many others, so "
-            f'near-duplicates may be missed; set key = "metadata.group" in {section}'
+            f"near-duplicates may be missed; set {remedy} in {section}"
         )
     return found
 
@@ -90,6 +98,14 @@ def _budget(name: str, workload: Workload, now: Figures) -> list[str]:
         f"today's budget of {workload.selection.daily_budget} items is spent and {now.nominated} wait for tomorrow; "
         f"raise daily_budget in [workloads.{name}.selection] if the experts have time"
     ]
+
+
+def _stricter(workload: Workload) -> str:
+    """The setting that makes fewer prompts alike."""
+    higher = f"a higher similarity than {workload.grouping.similarity:g}"
+    if workload.grouping.similarity < 1:
+        return f"{higher} or ignore_digits = false" if workload.grouping.ignore_digits else higher
+    return "ignore_digits = false" if workload.grouping.ignore_digits else "a coarser metadata.group"
 
 
 def _finer(section: str, workload: Workload) -> str:

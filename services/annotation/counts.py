@@ -51,6 +51,7 @@ def figures(session: Session, workload: str, today: str) -> Figures:
         without_key=total - keyed,
         prompts=_count(session, *indexed),
         crowded_prompts=_count(session, *indexed, crowded),
+        straddling=_count(session, SampleRow.workload == workload, col(SampleRow.straddles).is_(True)),
     )
 
 

@@ -52,6 +52,7 @@ class Neighbour:
     group_id: str
     split: Split
     shingles: Shingles
+    straddles: bool = False  # then it is shown to nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,12 @@ def group_key(messages: Sequence[Mapping[str, Any]], group: str | None, grouping
     if grouping.key == "metadata.group" and group and group.strip():
         return GroupKey(group.strip(), from_application=True)
     text = folded(_opening(messages))
+    return GroupKey(_NUMBER.sub("0", text) if grouping.ignore_digits else text, from_application=False)
+
+
+def whole_key(messages: Sequence[Mapping[str, Any]], grouping: Grouping) -> GroupKey:
+    """All that was asked, folded like a group's key: what two conversations with different group keys may share."""
+    text = folded("\n".join(text_of(m.get("content")) for m in asked(messages)))
     return GroupKey(_NUMBER.sub("0", text) if grouping.ignore_digits else text, from_application=False)
 
 
@@ -167,13 +174,22 @@ def bands_of(shingles: Shingles, rows: int) -> list[int]:
 
 def joining(shingles: Shingles, neighbours: Iterable[Neighbour], threshold: float) -> Joining:
     """The most similar neighbour at or above the threshold; ties go to the smaller group id."""
-    candidates = list(neighbours)
-    scores = similarities(shingles, [n.shingles for n in candidates])
-    near = [(score, n) for score, n in zip(scores, candidates, strict=True) if score >= threshold]
+    near = _near(shingles, neighbours, threshold)
     if not near:
         return Joining(None, straddles=False)
     _, nearest = min(near, key=lambda item: (-item[0], item[1].group_id))
     return Joining(nearest, straddles=len({n.split for _, n in near}) > 1)
+
+
+def crosses(shingles: Shingles, neighbours: Iterable[Neighbour], threshold: float, split: Split) -> bool:
+    """Whether a prompt of this side resembles one that the other side may show."""
+    return any(n.split != split and not n.straddles for _, n in _near(shingles, neighbours, threshold))
+
+
+def _near(shingles: Shingles, neighbours: Iterable[Neighbour], threshold: float) -> list[tuple[float, Neighbour]]:
+    candidates = list(neighbours)
+    scores = similarities(shingles, [n.shingles for n in candidates])
+    return [(score, n) for score, n in zip(scores, candidates, strict=True) if score >= threshold]
 
 
 def _opening(messages: Sequence[Mapping[str, Any]]) -> str:

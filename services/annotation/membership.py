@@ -2,6 +2,8 @@
 
 Twice: the same folded prompt is found again by its digest; nothing is written. Two consumers that open a group at the
 same moment collide on its primary key: one of them is retried by its supervisor and then finds the group.
+Where the application names the groups, each prompt is kept beside them, so that one that comes under several keys, or
+under none, teaches and tests on one side only.
 """
 
 from collections import Counter
@@ -16,15 +18,18 @@ from services.annotation.grouping import (
     BUCKET_GROUPS,
     GroupKey,
     Joining,
+    Neighbour,
     Shingles,
     Split,
     band_rows,
     bands_of,
+    crosses,
     group_key,
     joining,
     question,
     shingles_of,
     split_of,
+    whole_key,
 )
 from services.annotation.repository import Band
 from services.annotation.tables import GroupRow, PromptRow
@@ -43,6 +48,17 @@ class Membership:
     question: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """A new prompt's place in the index. No shingles: near-duplicates are not looked for."""
+
+    shingles: Shingles | None
+    rows: int
+    keys: list[int]
+    bands: Sequence[Band]
+    neighbours: list[Neighbour]
+
+
 def place(
     session: Session, name: str, workload: Workload, messages: Sequence[Mapping[str, Any]], group: str | None
 ) -> Membership:
@@ -53,7 +69,11 @@ def place(
     known = repository.prompt(session, name, key.digest)
     prompt, row = _find_group(session, name, known) if known else _admit(session, name, workload, key)
     split: Split = "holdout" if row.split == "holdout" else "train"
-    return Membership(row.group_id, split, prompt.straddles, prompt_text.digest, question(messages))
+    straddles = prompt.straddles
+    if workload.grouping.key == "metadata.group":
+        session.flush()
+        straddles |= _crosses(session, name, workload, whole_key(messages, workload.grouping), row.group_id, split)
+    return Membership(row.group_id, split, straddles, prompt_text.digest, question(messages))
 
 
 def rebuild_bands(session: Session, name: str, workload: Workload) -> int:
@@ -79,32 +99,62 @@ def _find_group(session: Session, name: str, known: PromptRow) -> tuple[PromptRo
 
 def _admit(session: Session, name: str, workload: Workload, key: GroupKey) -> tuple[PromptRow, GroupRow]:
     """A prompt never seen: it joins the group of a near-duplicate, or opens its own."""
+    if key.from_application:
+        prompt = PromptRow(workload=name, text_id=key.digest, group_id=key.digest[:16])
+        session.add(prompt)
+        return prompt, _open_group(session, name, workload, key)
+    around = _surroundings(session, name, workload, key)
     threshold = workload.grouping.similarity
-    alone = key.from_application or threshold >= 1
-    shingles = None if alone else shingles_of(key.text)
-    rows = 0 if alone else band_rows(threshold)
-    keys = [] if shingles is None else bands_of(shingles, rows)
-    neighbourhood = repository.bands(session, name, keys) if keys else []
-    found = Joining(None, False) if shingles is None else _nearest(session, name, shingles, neighbourhood, threshold)
-    prompt = PromptRow(
-        workload=name,
-        text_id=key.digest,
-        group_id=found.neighbour.group_id if found.neighbour else key.digest[:16],
-        straddles=found.straddles,
-        shingles=None if shingles is None else repository.to_bytes(shingles),
-    )
-    _index(session, prompt, keys, neighbourhood, rows)
+    found = Joining(None, False) if around.shingles is None else joining(around.shingles, around.neighbours, threshold)
+    group_id = found.neighbour.group_id if found.neighbour else key.digest[:16]
+    prompt = _keep(session, name, key, around, group_id, straddles=found.straddles)
     if found.neighbour:
         return _find_group(session, name, prompt)
     return prompt, _open_group(session, name, workload, key)
 
 
-def _nearest(
-    session: Session, name: str, shingles: Shingles, neighbourhood: Sequence[Band], threshold: float
-) -> Joining:
-    shared = Counter(band.text_id for band in neighbourhood)
+def _crosses(session: Session, name: str, workload: Workload, key: GroupKey, group_id: str, split: Split) -> bool:
+    """Whether what was asked was seen before, exactly or nearly, on the other side of the border.
+
+    The application's keys do not know that two of them hold the same prompt. Whoever showed it first keeps it: its side
+    is that of the group it was first seen in, and on the other side it is stored and never shown.
+    """
+    known = repository.prompt(session, name, key.digest)
+    if known is not None:
+        home = repository.group(session, name, known.group_id)
+        return known.straddles or (home is not None and home.split != split)
+    around = _surroundings(session, name, workload, key)
+    straddles = around.shingles is not None and crosses(
+        around.shingles, around.neighbours, workload.grouping.similarity, split
+    )
+    _keep(session, name, key, around, group_id, straddles=straddles)
+    return straddles
+
+
+def _surroundings(session: Session, name: str, workload: Workload, key: GroupKey) -> _Surroundings:
+    """What is near a prompt; a similarity of 1 asks for equal ones only, which their digest finds."""
+    if workload.grouping.similarity >= 1:
+        return _Surroundings(None, 0, [], [], [])
+    shingles, rows = shingles_of(key.text), band_rows(workload.grouping.similarity)
+    keys = bands_of(shingles, rows)
+    found = repository.bands(session, name, keys)
+    shared = Counter(band.text_id for band in found)
     likely = [text_id for text_id, _ in sorted(shared.items(), key=lambda item: (-item[1], item[0]))[:MOST_CANDIDATES]]
-    return joining(shingles, repository.neighbours(session, name, likely) if likely else [], threshold)
+    return _Surroundings(shingles, rows, keys, found, repository.neighbours(session, name, likely) if likely else [])
+
+
+def _keep(
+    session: Session, name: str, key: GroupKey, around: _Surroundings, group_id: str, *, straddles: bool
+) -> PromptRow:
+    prompt = PromptRow(
+        workload=name,
+        text_id=key.digest,
+        group_id=group_id,
+        straddles=straddles,
+        shingles=None if around.shingles is None else repository.to_bytes(around.shingles),
+    )
+    _index(session, prompt, around.keys, around.bands, around.rows)
+    return prompt
 
 
 def _open_group(session: Session, name: str, workload: Workload, key: GroupKey) -> GroupRow:

@@ -84,14 +84,14 @@ def add_bands(session: Session, workload: str, keys: Iterable[int], group_id: st
 
 def neighbours(session: Session, workload: str, text_ids: Sequence[str]) -> list[Neighbour]:
     query = (
-        select(PromptRow.group_id, GroupRow.split, PromptRow.shingles)
+        select(PromptRow.group_id, GroupRow.split, PromptRow.shingles, PromptRow.straddles)
         .join(
             GroupRow,
             and_(col(GroupRow.workload) == PromptRow.workload, col(GroupRow.group_id) == PromptRow.group_id),
         )
         .where(PromptRow.workload == workload, col(PromptRow.text_id).in_(text_ids))
     )
-    return [Neighbour(g, _split(s), from_bytes(b)) for g, s, b in session.exec(query) if b is not None]
+    return [Neighbour(g, _split(s), from_bytes(b), x) for g, s, b, x in session.exec(query) if b is not None]
 
 
 def prompts_with_other_bands(session: Session, workload: str, band_rows: int, limit: int) -> Sequence[PromptRow]:

@@ -71,3 +71,18 @@ def test_prompts_that_all_look_alike_are_said_aloud() -> None:
 
 def test_a_workload_without_traffic_is_told_how_to_get_some() -> None:
     assert "send requests with model 'triage'" in said({"samples": 0, "holdout_groups": 0})
+
+
+def test_samples_that_nobody_is_shown_are_said_aloud() -> None:
+    by_key = {"grouping": {"key": "metadata.group"}}
+    sentence = said({"straddling": 300, "without_key": 0}, **by_key)
+    assert "300 of 1000 samples resemble prompts on both sides of the holdout border and are never shown" in sentence
+    assert "set a higher similarity than 0.8 or ignore_digits = false in [workloads.triage.grouping]" in sentence
+    assert said({"straddling": 50, "without_key": 0}, **by_key) == ""
+    exact = {"grouping": {"key": "metadata.group", "similarity": 1.0}}
+    assert "set ignore_digits = false in" in said({"straddling": 300, "without_key": 0}, **exact)
+
+
+def test_crowded_prompts_of_an_application_ask_for_a_higher_similarity() -> None:
+    sentence = said({"crowded_prompts": 500, "without_key": 0}, grouping={"key": "metadata.group"})
+    assert "near-duplicates may be missed; set a higher similarity than 0.8" in sentence
