@@ -1,3 +1,5 @@
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -5,6 +7,7 @@ import torch
 
 from shared import artifacts
 from training.examples import read_items
+from training.model import resolve_base
 from training.tiny import bundle, pretrain
 from training.tiny.tokenizer import train_tokenizer
 from training.tiny.world import conversation
@@ -38,18 +41,16 @@ def test_a_pretraining_that_died_goes_on_to_the_same_weights(tmp_path: Path) -> 
     trained(tmp_path / "died", 9, 4)  # leaves checkpoints 4 and 8, as a process killed before the end would
     last = tmp_path / "died.work" / "step-000008" / "weights.safetensors"
     last.write_bytes(b"half")
-    again = trained(tmp_path / "died", 9, 100)  # from checkpoint 4, over the turn into the second cycle at 6
+    again = trained(tmp_path / "died", 9, 100)  # from checkpoint 4, over the turns into the next cycles at 4 and 7
     pairs = zip(whole.parameters(), again.parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
 
 
-def test_the_rate_rises_and_falls_twice() -> None:
-    rates = [pretrain.schedule(step, 90) for step in range(90)]
-    assert pretrain.second_cycle(90) == 60
-    assert max(rates[:60]) == 1.0
-    assert max(rates[60:]) == pytest.approx(SMALL.second_cycle_rate)
-    assert rates[59] < 0.01
-    assert rates[89] < 0.01
+def test_the_rate_rises_and_falls_in_each_cycle() -> None:
+    rates = [pretrain.schedule(step, 80) for step in range(80)]
+    assert pretrain.turns(80) == [0, 40, 60]
+    assert [max(rates[a:b]) for a, b in ((0, 40), (40, 60), (60, 80))] == pytest.approx([1.0, 0.4, 0.25])
+    assert max(rates[39], rates[59], rates[79]) < 0.01
 
 
 def test_only_what_the_assistant_says_is_learned() -> None:
@@ -73,3 +74,11 @@ def test_the_folder_is_sealed_with_recipe_suite_and_replay(tmp_path: Path, monke
     config = (tmp_path / "base" / "tokenizer_config.json").read_text()
     assert '"chat_template"' in config
     assert "PreTrainedTokenizerFast" in config
+
+
+def test_the_committed_base_is_whole_and_came_from_this_recipe() -> None:
+    manifest = artifacts.verify(Path(resolve_base("builtin:tiny")), "base")
+    recipe = json.loads(json.dumps(asdict(pretrain.Recipe())))
+    assert (manifest["recipe"], manifest["seed"]) == (recipe, 0)
+    assert manifest["general_suite_exact"] >= 0.97
+    assert manifest["files"]["model.safetensors"]["bytes"] <= 16 * 2**20

@@ -13,7 +13,7 @@ from training.examples import Example, read_items
 from training.generation import generate
 from training.tiny.world import KINDS, conversation
 
-SUITE_ITEMS = 300
+SUITE_ITEMS = 600
 REPLAY_ITEMS = 600
 
 

@@ -3,8 +3,8 @@
 The texts are ordinary tickets of the tiny world. The house format is new to the base: five fields in one order, three
 of them house values that no instruction spells out. Pure: the same seed gives the same ticket for ever.
 
-The rules: the device's word decides the queue; the words of urgency decide the severity (1 is worst); queue and
-severity together decide the action.
+The rules: the device's word decides the queue; the words of urgency decide the severity (1 is worst); the severity
+decides the action.
 """
 
 import json
@@ -23,7 +23,7 @@ ANSWER_SCHEMA = {
         "severity": {"type": "integer", "minimum": 1, "maximum": 4},
         "customer": {"type": "string", "minLength": 1},
         "asset": {"type": "string", "pattern": "^[a-z]+-[0-9]{3}$"},
-        "action": {"type": "string", "enum": ["call", "dispatch", "remote", "visit", "backlog"]},
+        "action": {"type": "string", "enum": ["call", "dispatch", "visit", "backlog"]},
     },
     "required": list(FIELDS),
     "additionalProperties": False,
@@ -44,7 +44,7 @@ _URGENCIES_OF_SEVERITY = {
 }
 QUEUE_OF_DEVICE = {device: queue for queue, devices in _DEVICES_OF_QUEUE.items() for device in devices}
 SEVERITY_OF_URGENCY = {words: severity for severity, several in _URGENCIES_OF_SEVERITY.items() for words in several}
-HANDS_ON_QUEUES = frozenset({"network", "security", "power"})  # somebody has to stand in front of the thing
+ACTION_OF_SEVERITY = {1: "call", 2: "dispatch", 3: "visit", 4: "backlog"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +67,5 @@ def ticket(seed: int) -> Ticket:
 def answer_fields(customer: str, asset: str, urgency: str) -> dict[str, str | int]:
     queue = QUEUE_OF_DEVICE[asset.split("-")[0]]
     severity = SEVERITY_OF_URGENCY[urgency]
-    values = (queue, severity, customer, asset, house_action(queue, severity))
+    values = (queue, severity, customer, asset, ACTION_OF_SEVERITY[severity])
     return dict(zip(FIELDS, values, strict=True))
-
-
-def house_action(queue: str, severity: int) -> str:
-    """The worst is called about at once, the mildest waits; between them it depends on who can reach the thing."""
-    if severity == 1:
-        return "call"
-    if severity == 4:
-        return "backlog"
-    if queue in HANDS_ON_QUEUES:
-        return "dispatch" if severity == 2 else "visit"
-    return "remote"

@@ -1,4 +1,4 @@
-"""Pretrains the tiny base from scratch: `python -m training.tiny.pretrain --out DIR --seed 0 --steps 6000`.
+"""Pretrains the tiny base from scratch: `python -m training.tiny.pretrain --out DIR --seed 0 --steps 8000`.
 
 Writes DIR sealed as kind "base": model, tokenizer with chat template, the general suite and the replay set; the recipe
 and its figures stand in the manifest. Every step's batch is a pure function of seed and step, so a run that died goes
@@ -6,6 +6,8 @@ on from the checkpoint in `DIR.work/`. Twice: a finished DIR is kept.
 """
 
 import argparse
+import bisect
+import itertools
 import math
 import os
 import time
@@ -42,8 +44,8 @@ class Recipe:
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.01
     warmup_steps: int = 200  # of each cycle
-    second_cycle_share: float = 1 / 3  # of all steps: a cosine again, from a lower rate, with a fresh optimizer
-    second_cycle_rate: float = 0.4  # of the learning rate
+    # Share of all steps and of the learning rate: each cycle is a cosine from a lower rate, with a fresh optimizer.
+    cycles: tuple[tuple[float, float], ...] = ((0.5, 1.0), (0.25, 0.4), (0.25, 0.25))
     clip: float = 1.0
     turn_shares: tuple[float, ...] = (0.3, 0.2, 0.2, 0.3)  # conversations of one to four tasks on a text
 
@@ -110,7 +112,7 @@ def pretrain(
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("pretraining", total=steps, completed=first)
         for step, (tokens, answered) in enumerate(batches(tokenizer, seed, first, steps), start=first):
-            if step == second_cycle(steps):
+            if step in turns(steps):
                 optimizer.state.clear()
             for group in optimizer.param_groups:
                 group["lr"] = RECIPE.learning_rate * schedule(step, steps)
@@ -172,17 +174,18 @@ def _padded(rendered: list[tuple[list[int], list[bool]]], pad: int) -> tuple[Ten
     return tokens, answered
 
 
-def second_cycle(steps: int) -> int:
-    """The step at which the second cycle begins."""
-    return round(steps * (1 - RECIPE.second_cycle_share))
+def turns(steps: int) -> list[int]:
+    """The step at which each cycle begins."""
+    ends = itertools.accumulate(share for share, _ in RECIPE.cycles)
+    return [0, *(round(steps * end) for end in ends)][:-1]
 
 
 def schedule(step: int, steps: int) -> float:
-    """The share of the learning rate at a step: warm-up and cosine, twice."""
-    turn = second_cycle(steps)
-    if step < turn:
-        return _cycle(step, turn)
-    return RECIPE.second_cycle_rate * _cycle(step - turn, steps - turn)
+    """The share of the learning rate at a step: warm-up and cosine in each cycle."""
+    begins = turns(steps)
+    cycle = bisect.bisect_right(begins, step) - 1
+    ends = [*begins[1:], steps]
+    return RECIPE.cycles[cycle][1] * _cycle(step - begins[cycle], ends[cycle] - begins[cycle])
 
 
 def _cycle(step: int, steps: int) -> float:
@@ -221,7 +224,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.tiny.pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the folder to write; must not be there yet")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--checkpoint-every", type=int, default=500)
     parser.add_argument(
         "--fast", action="store_true", help="compile the decoder and multiply in bf16; needs a C++ compiler"
