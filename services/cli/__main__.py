@@ -4,7 +4,6 @@ Exit status: 0 done; 1 something is down or failed; 2 wrong configuration, argum
 standard error.
 """
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Column, Table
+from rich.padding import Padding
 
+from services.cli.pages import for_people, headline, table_of
 from services.cli.plain import as_json as json_text
 from services.cli.plain import cell, shown
 from services.cli.stack import stack
@@ -119,7 +118,7 @@ def jobs(workload: WorkloadOption = None, as_json: JsonOption = False) -> None:
     found = _caller("scheduler").get("/v1/jobs", workload=workload)["jobs"]
     if as_json:
         return _print_json(found)
-    table = _table("job", "what", "state", "why", "progress or error")
+    table = table_of("job", "what", "state", "why", "progress or error")
     for job in found:
         cells = (f"{job['kind']} {job['workload']}", job["state"], job["why"], job["error"] or progress_of(job))
         table.add_row(*[cell(c) for c in (job["job_id"], *cells)])
@@ -133,13 +132,12 @@ def models(workload: WorkloadOption = None, as_json: JsonOption = False) -> None
     found = _caller("promotion").get("/v1/models", workload=workload)["models"]
     if as_json:
         return _print_json(found)
-    table = _table("version", "stage", "verdict and why", "preset", "made (UTC)")
     for model in found:
-        verdict = "\n".join([model.get("verdict") or "", *(model.get("reasons") or [])])
-        made = model["created_at"][:16].replace("T", " ")
-        cells = (model["stage"], verdict, model.get("preset"), made)
-        table.add_row(*[cell(c) for c in (model["version"], *cells)])
-    out.print(table if found else "no version yet")
+        out.print(headline(model))
+        for reason in model.get("reasons") or []:
+            out.print(Padding(cell(f"- {reason}"), (0, 0, 0, 4)))
+    if not found:
+        out.print("no version yet")
     return None
 
 
@@ -194,7 +192,7 @@ def knowledge(workload: WorkloadOption = None, as_json: JsonOption = False) -> N
     gaps = _caller("annotation").get("/v1/knowledge", workload=workload)["gaps"]
     if as_json:
         return _print_json(gaps)
-    table = _table("found", "workload", "prompt", "what the expert would have said", "by")
+    table = table_of("found", "workload", "prompt", "what the expert would have said", "by")
     for gap in gaps:
         cells = (gap["found_at"], gap["workload"], gap["prompt"], gap["ideal"], gap["annotator"])
         table.add_row(*[cell(c) for c in cells])
@@ -213,7 +211,7 @@ def dead_letters(
     letters = read_dead_letters(_settings().bus)[-most:][::-1]
     if as_json:
         return _print_json(letters)
-    table = _table("consumer", "where", "reason", "what it was")
+    table = table_of("consumer", "where", "reason", "what it was")
     for letter in letters:
         where = f"{letter['topic']}[{letter['partition']}]@{letter['offset']}"
         cells = (letter["consumer"], where, letter["reason"], letter["value"][:200])
@@ -232,23 +230,8 @@ def _errors_in_words() -> Iterator[None]:
     try:
         yield
     except RatchetError as error:
-        print(f"ratchet: {shown(_for_people(error))}", file=sys.stderr)
+        print(f"ratchet: {shown(for_people(error))}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, Unusable) else 1) from None
-
-
-def _for_people(error: RatchetError) -> str:
-    """Without the calls a refusal came through: its last sentence says it all. What is away keeps its address."""
-    if isinstance(error, Unusable):
-        return re.sub(r"^((GET|POST) \S+ answered \d+: )+", "", str(error))
-    is_down = "ConnectError" in str(error)
-    return f"{error}; `ratchet status` shows what is down, `ratchet up` starts it" if is_down else str(error)
-
-
-def _table(*names: str) -> Table:
-    """Nothing in it is cut off; its first column, an id to copy, is the last to be narrowed."""
-    first, *others = names
-    columns = Column(first, no_wrap=True), *[Column(n, overflow="fold") for n in others]
-    return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def _settings(config: Path | None = None, data: Path | None = None) -> SharedSettings:

@@ -51,6 +51,30 @@ def test_an_id_stays_whole_on_a_narrow_page(
     assert printed.count("x") == 90
 
 
+def test_a_version_is_told_with_every_reason_of_its_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decided = {
+        "version": "w@1",
+        "stage": "REJECTED",
+        "verdict": "REJECTED",
+        "reasons": ["too few groups: [17]", "forgot"],
+    }
+    serving = {"version": "w@2", "stage": "CHAMPION", "verdict": "PASSED", "reasons": []}
+    made = {"preset": "default", "created_at": "2026-11-20T18:09:37.877733Z"}
+    found = {"models": [{**decided, **made}, {**serving, **made}]}
+    monkeypatch.setattr(Nothing, "get", lambda *_, **__: found)
+    monkeypatch.setattr(cli, "_caller", lambda _service: Nothing())
+    monkeypatch.setattr(cli, "out", Console(width=100))
+    cli.models(workload=None, as_json=False)
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "w@1  REJECTED, preset default, made 2026-11-20 18:09 UTC",
+        "    - too few groups: [17]",
+        "    - forgot",
+        "w@2  CHAMPION, verdict PASSED, preset default, made 2026-11-20 18:09 UTC",
+    ]
+
+
 @pytest.mark.parametrize(
     ("progress", "said"),
     [
