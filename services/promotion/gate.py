@@ -6,7 +6,7 @@ INCONCLUSIVE the figures cannot carry a verdict: holes in the data, too few grou
 
 Better means: mean gain over prompt groups >= floor and > 0, and a two-sided p-value < alpha: mid-p McNemar where every
 group is right or wrong, else the cluster sign-flip permutation. Two-sided with the sign asked for, so an equal
-candidate passes at most alpha/2 of the time.
+candidate passes one look at most alpha/2 of the time. Looks are not counted: many at one holdout add up (docs/gate.md).
 """
 
 import math
@@ -82,6 +82,11 @@ def judge(champion: Side, candidate: Side, policy: Policy, leakage: Leakage) -> 
     return Verdict(outcome, (*reasons, *cut), figures, guards)
 
 
+def passes(gain: float, p_value: float, alpha: float, floor: float) -> bool:
+    """Whether a gain is shown and large enough, at one look: other candidates tried on this holdout do not count."""
+    return gain > 0 and gain >= floor - 1e-9 and p_value < alpha
+
+
 def measure(champion: Side, candidate: Side) -> Figures:
     """The figures of the holdout, for two sides that may be compared."""
     paired = pairs(champion.holdout, candidate.holdout)
@@ -151,7 +156,7 @@ def _missing(champion: Side, candidate: Side, policy: Policy) -> list[str]:
 
 
 def _is_better(figures: Figures, policy: Policy) -> bool:
-    return figures.gain > 0 and figures.gain >= policy.floor - 1e-9 and figures.p_value < policy.alpha
+    return passes(figures.gain, figures.p_value, policy.alpha, policy.floor)
 
 
 def _gain_sentence(figures: Figures, policy: Policy) -> str:
