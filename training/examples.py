@@ -12,9 +12,10 @@ from typing import Any
 from shared import artifacts
 from shared.chat import NotText, text_messages
 from shared.errors import Unusable
+from shared.limits import ADVISED_EXAMPLES, LEAST_EXAMPLES
 
 EXAMPLES = "examples.jsonl"
-FEWEST, WARNED_BELOW, ADVISED = 10, 50, 200  # examples of a snapshot
+WARNED_BELOW = 50  # examples of a snapshot
 
 Message = dict[str, str]
 
@@ -66,10 +67,12 @@ def read_items(file: Path) -> list[Example]:
 
 def advice(count: int) -> str | None:
     """What to tell people about a snapshot of so many examples; Unusable when it is too small to learn from."""
-    if count < FEWEST:
-        raise Unusable(f"the snapshot has {count} examples; at least {FEWEST} are needed, {ADVISED} are advised")
+    if count < LEAST_EXAMPLES:
+        raise Unusable(
+            f"the snapshot has {count} examples; at least {LEAST_EXAMPLES} are needed, {ADVISED_EXAMPLES} are advised"
+        )
     if count < WARNED_BELOW:
-        return f"only {count} examples: expect an unsteady candidate; {ADVISED} are advised"
+        return f"only {count} examples: expect an unsteady candidate; {ADVISED_EXAMPLES} are advised"
     return None
 
 

@@ -23,8 +23,9 @@ from typing import Any
 
 from shared import artifacts
 from shared.errors import ArtifactInvalid, Unavailable, Unusable
+from shared.limits import ADVISED_EXAMPLES
 from training.cores import share_cores
-from training.examples import ADVISED, EXAMPLES, WARNED_BELOW, Example, advice, read_items, read_snapshot
+from training.examples import EXAMPLES, WARNED_BELOW, Example, advice, read_items, read_snapshot
 from training.exits import exit_status
 from training.model import (
     adapter_sha256,
@@ -249,7 +250,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.run",
         description="Train a LoRA adapter on a snapshot of corrections.",
-        epilog=f"{ADVISED} examples are advised.",
+        epilog=f"{ADVISED_EXAMPLES} examples are advised.",
     )
     parser.add_argument("--snapshot", type=Path, required=True, help="a sealed snapshot folder")
     parser.add_argument("--base", required=True, help="builtin:tiny, a hub name or a local folder")

@@ -13,8 +13,6 @@ import msgspec
 
 from shared.artifacts import path_of
 
-LEAST_EXAMPLES = 10  # below, a training learns the examples by heart and nothing else
-
 
 class TrainOrder(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="train"):
     workload: str

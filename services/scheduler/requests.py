@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from services.scheduler import jobs, repository
-from services.scheduler.orders import LEAST_EXAMPLES, EvaluateOrder, Order, ScoredVersion, TrainOrder, dedup_key
+from services.scheduler.orders import EvaluateOrder, Order, ScoredVersion, TrainOrder, dedup_key
 from services.scheduler.snapshots import Snapshot
 from services.scheduler.tables import DONE, JobRow
 from services.scheduler.triggers import Trigger
@@ -22,6 +22,7 @@ from shared.artifacts import path_of, read_manifest
 from shared.db import transaction
 from shared.errors import ArtifactInvalid, Unusable
 from shared.ids import workload_of
+from shared.limits import ADVISED_EXAMPLES, LEAST_EXAMPLES
 from shared.workloads import Deployment, Workload
 
 
@@ -55,7 +56,7 @@ def request_training(intake: Intake, workload: str, preset: str | None, asked: j
     if snapshot.examples < LEAST_EXAMPLES:
         raise Unusable(
             f"{workload} has {snapshot.examples} training examples; a training needs at least {LEAST_EXAMPLES}, and "
-            "200 are advised: correct more answers at the desk"
+            f"{ADVISED_EXAMPLES} are advised: correct more answers at the desk"
         )
     model = intake.deployment.model_of(workload)
     order = TrainOrder(

@@ -1,0 +1,4 @@
+"""Numbers that two parts must agree on, so that one never asks for what the other refuses."""
+
+LEAST_EXAMPLES = 10  # of a training; below, it learns the examples by heart and nothing else
+ADVISED_EXAMPLES = 200  # of a training; with fewer its candidates are unsteady
