@@ -4,9 +4,9 @@
 
 Ten seconds on one core. Champion and candidates are equally good: right on 70 % of all prompts there are. A candidate
 disagrees with the champion on a share of the prompts, half of these in its favour. The champion's answers on a holdout
-stay the same for all tries, so a holdout on which it was unlucky flatters every candidate. The rule is the gate's (`gate.passes`, mid-p McNemar,
-alpha 0.01, floor 0.03); a sample of the tries is put to `gate.judge` whole, which must say the same.
-Writes benchmarks/results/gate_error.json.
+stay the same for all tries, so a holdout on which it was unlucky flatters every candidate. The rule is the gate's
+(`gate.passes`, mid-p McNemar, alpha 0.01, floor 0.03); a sample of the tries is put to `gate.judge` whole,
+which must say the same. Writes benchmarks/results/gate_error.json.
 """
 
 import argparse

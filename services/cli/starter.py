@@ -42,8 +42,7 @@ similarity = 0.8                 # 0-1, Jaccard of word 3-grams from which promp
 # cooldown_minutes = 60
 
 [workloads.support-triage.gate]         # what a candidate must show before it serves
-# alpha = 0.01                   # two-sided level of one look: an equal model passes one look at most alpha/2 of the
-#                                  time; many looks at one holdout add up
+# alpha = 0.01                   # two-sided level of one look: an equal model passes alpha/2 of the time; looks add up
 # floor = 0.03                   # 0-1, the least gain on the holdout
 # min_groups = 200               # held-out groups before anything is promoted; fewer: INCONCLUSIVE
 # holdout_share = 0.2            # 0-1, share of the groups no training ever sees; choose once
