@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -61,7 +60,7 @@ class Annotation:
         assert response.status_code == status, response.text
         return response.json()
 
-    def post(self, path: str, body: Any) -> httpx.Response:
+    def post(self, path: str, body: Any) -> Any:
         """As ASCII JSON, which can say half a surrogate pair."""
         return self.client.post(path, content=json.dumps(body), headers={"content-type": "application/json"})
 
