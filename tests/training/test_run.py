@@ -186,11 +186,14 @@ def test_few_examples_are_warned_about(
     [
         ("{half", "line 2: not JSON"),
         ("[]", "line 2: an object with a text 'id' is needed"),
-        ('{"id": "a"}', "line 2: 'messages' must be a list"),
-        ('{"id": "a", "messages": [{"role": "user", "content": 3}, {}]}', "line 2: 'messages' must be"),
+        ('{"id": "a"}', "line 2, example 'a': 'messages' must be a list"),
+        (
+            '{"id": "a", "messages": [{"role": "user", "content": 3}, {}]}',
+            "line 2, example 'a': message 1 cannot be rendered as text",
+        ),
         (
             '{"id": "a", "messages": [{"role": "user", "content": "x"}, {"role": "user", "content": "y"}]}',
-            "line 2: the last message must be the assistant's",
+            "line 2, example 'a': the last message must be the assistant's",
         ),
         (
             '{"id": "b", "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}',
