@@ -1,11 +1,15 @@
-"""The README's tables of topics, metrics and settings, made from the code.
+"""The README's tables: topics, metrics and settings from the code, the demo's figures from a demo's own file.
 
-`python -m tests.readme_tables` writes them into README.md; `test_readme.py` fails when they differ.
+`python -m tests.readme_tables` writes them into README.md; `test_readme.py` fails when they differ. With the path of a
+`demo.json` that `ratchet demo` wrote it takes those figures first.
 """
 
 import importlib
+import json
 import pkgutil
 import re
+import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +24,7 @@ from shared.settings import EnvironmentSettings
 from shared.topics import TOPICS
 
 README = Path(__file__).parents[1] / "README.md"
+DEMO = README.parent / "benchmarks" / "results" / "demo.json"
 
 
 def topics() -> str:
@@ -48,6 +53,30 @@ def settings() -> str:
     return _table(("setting", "default", "meaning"), list(dict.fromkeys(rows)))
 
 
+def demo() -> str:
+    figures = json.loads(DEMO.read_text("utf-8"))
+    careless, promoted = figures["verdicts"]
+    rows = [
+        (f"held-out tickets exactly right ({figures['groups']} groups)", *_shares("champion_exact", "candidate_exact")),
+        ("their fields right", "", *_shares("candidate_fields")),
+        ("general suite exactly right", *_shares("general_champion", "general_candidate")),
+        ("fresh tickets nobody corrected, exactly right", *_shares("fresh_before_exact", "fresh_after_exact")),
+    ]
+    after = (
+        f"The careless candidate: {figures['careless_exact']:.1%} of the held-out tickets, but "
+        f"{figures['careless_general']:.1%} of the general suite: {careless['verdict']}. The default one: mid-p "
+        f"McNemar p = {figures['mcnemar_p']:.1g}: {promoted['verdict']}. {figures['requests']} requests in all; of the "
+        f"{figures['swap_requests']} during the swap {figures['swap_failed_requests']} failed. "
+        f"{figures['seconds']:.0f} seconds on {figures['machine']}, seed {figures['seed']}."
+    )
+    return _table(("", "before", "after"), rows) + f"\n\n{after}"
+
+
+def _shares(*names: str) -> list[str]:
+    figures = json.loads(DEMO.read_text("utf-8"))
+    return [f"{figures[name]:.1%}" for name in names]
+
+
 def _settings_of(owner: type[EnvironmentSettings]) -> Iterator[tuple[str, str, str]]:
     prefix = owner.model_config.get("env_prefix", "")
     for name, field in owner.model_fields.items():
@@ -68,7 +97,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
     return "\n".join("| " + " | ".join(str(c).replace("|", "\\|") for c in line) + " |" for line in lines)
 
 
-TABLES = {"topics": topics, "metrics": metrics, "settings": settings}
+TABLES = {"demo": demo, "topics": topics, "metrics": metrics, "settings": settings}
 
 
 def with_tables(text: str) -> str:
@@ -81,4 +110,6 @@ def with_tables(text: str) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        shutil.copyfile(sys.argv[1], DEMO)
     README.write_text(with_tables(README.read_text("utf-8")), "utf-8")

@@ -15,7 +15,7 @@ def test_the_tables_are_those_of_the_code() -> None:
 
 
 def test_every_metric_and_setting_is_explained() -> None:
-    for name in TABLES:
+    for name in ("topics", "metrics", "settings"):
         for row in TABLES[name]().splitlines()[2:]:
             assert all(cell.strip() for cell in row.strip("|").split(" | ")), f"{name}: {row}"
 

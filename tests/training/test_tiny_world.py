@@ -111,7 +111,7 @@ def test_the_base_is_whole_and_small() -> None:
 
 def test_suite_and_replay_are_disjoint_and_cover_every_kind() -> None:
     suite, replay = read_items(BASE / "general_suite.jsonl"), read_items(BASE / "general_replay.jsonl")
-    assert (len(suite), len(replay)) == (600, 600)
+    assert (len(suite), len(replay)) == (600, 1500)
     assert {item.slice for item in suite} == {item.slice for item in replay} == set(KINDS)
     assert not {text_of(item.messages) for item in suite} & {text_of(item.messages) for item in replay}
 

@@ -14,7 +14,7 @@ from training.generation import generate
 from training.tiny.world import KINDS, conversation
 
 SUITE_ITEMS = 600
-REPLAY_ITEMS = 600
+REPLAY_ITEMS = 1500
 
 
 def write_base(

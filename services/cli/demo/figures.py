@@ -1,6 +1,8 @@
 """The demo's figures and its last page: before and after, the lineage of one answer, where everything is."""
 
 import json
+import os
+import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ class Figures:
     swap: list[Reply]
     requests: int
     seconds: float
+    seed: int
 
     @property
     def as_expected(self) -> bool:
@@ -54,6 +57,8 @@ class Figures:
             "swap_requests": len(self.swap),
             "requests": self.requests,
             "seconds": round(self.seconds, 1),
+            "seed": self.seed,
+            "machine": f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}",
             "fresh_before_exact": _share(self.before, is_exact),
             "fresh_after_exact": _share(self.after, is_exact),
         }

@@ -116,6 +116,7 @@ class Turn:
                 swap=swap,
                 requests=self.requests,
                 seconds=self.screen.elapsed(),
+                seed=self.seed,
             )
         finally:
             await application.close()
@@ -198,7 +199,7 @@ class Turn:
         self.screen.step(f"{TRAIN_EXAMPLES} new examples start a training by themselves (preset default)")
         version = await self._follow_training(await self._new_training({self._careless_job}))
         self.screen.step("Eight clients go on asking while the candidate is judged and takes over")
-        async with application.asking_on(self._swap_tickets, pause_seconds=0.4) as replies:
+        async with application.asking_on(self._swap_tickets, pause_seconds=1.5) as replies:
             verdict = await self._follow_verdict(version)
             if verdict["verdict"] == "PROMOTE":
                 await self._until_serving(replies, version)
