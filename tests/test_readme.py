@@ -38,6 +38,7 @@ def test_every_file_the_readme_points_to_exists() -> None:
 
 def test_every_ratchet_command_the_readme_shows_exists() -> None:
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    known |= {group.name for group in app.registered_groups}
     shown = set(re.findall(r"`ratchet ([a-z-]+)", README.read_text("utf-8")))
     assert shown
     assert shown <= known
