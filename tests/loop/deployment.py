@@ -28,7 +28,7 @@ def until(holds: Callable[[], Any], what: str, seconds: float = 90) -> Any:
         try:
             if found := holds():
                 return found
-        except (httpx.HTTPError, KeyError) as error:
+        except (httpx.HTTPError, KeyError, psutil.Error) as error:
             last = error
         time.sleep(0.05)
     raise AssertionError(f"{what}: not within {seconds} s; last error: {last!r}")
