@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("loop")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1300), pytest.mark.xdist_group("loop")]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "data"
     command = [sys.executable, "-m", "services.cli", "demo", "--data", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=550, cwd=folder.parent)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, cwd=folder.parent)
     log = folder / "up.log"
     assert done.returncode == 0, done.stdout + done.stderr + (log.read_text()[-4000:] if log.exists() else "")
     (folder / "screen.txt").write_text(done.stdout)
