@@ -48,7 +48,7 @@ def test_the_careless_candidate_is_rejected_because_it_forgot(figures: dict[str,
     assert careless["verdict"] == "REJECT"
     assert careless["reasons"][0].startswith("forgot"), careless
     assert figures["careless_general"] < figures["general_champion"] - 0.03
-    assert figures["careless_exact"] > figures["champion_exact"] + 0.1, "it was learning the task all the same"
+    assert figures["careless_exact"] > figures["champion_exact"] + 0.3, "it had learned the task all the same"
     assert promoted["verdict"] == "PROMOTE"
     assert careless["version"] != promoted["version"]
 
