@@ -12,7 +12,8 @@ DATA ?= data/demo
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-CPUS := $(shell nproc 2>/dev/null || echo 2)
+# A worker per core, a file of tests on one worker: what a module shares is made once.
+SPREAD := -n $(shell nproc 2>/dev/null || echo 2) --dist loadfile --no-loadscope-reorder
 CODE := infra services shared training tests benchmarks
 
 .DEFAULT_GOAL := help
@@ -37,11 +38,11 @@ demo: install ## the whole loop once, on this machine's CPU: ask, correct, train
 	@$(BIN)/ratchet demo --data $(DATA) $(if $(KEEP),--keep)
 
 test: install browser ## every test
-	$(BIN)/python -m pytest -n $(CPUS) --dist loadgroup
+	$(BIN)/python -m pytest $(SPREAD)
 	@echo "Left out: tests/real, which starts the real servers; run it by make test-real"
 
 test-fast: install ## the tests that take under two minutes together
-	$(BIN)/python -m pytest -n $(CPUS) --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest $(SPREAD) -m "not slow"
 
 test-real: install ## the tests that install and start the real servers (tests/real)
 	RATCHET_TEST_REAL=1 $(BIN)/python -m pytest tests/real -x

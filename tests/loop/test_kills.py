@@ -17,7 +17,7 @@ from shared import topics
 from tests.loop.deployment import Deployment, deployment, until
 from training.tiny.house import Ticket, ticket
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1300), pytest.mark.xdist_group("loop")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1300)]
 
 TRAIN, HOLDOUT = 30, 20
 SMALLER = {
