@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from infra.native.addresses import addresses
 from infra.native.processes import descendants
 from infra.native.server import Place
 from infra.native.settings import StackSettings
-from infra.native.state import ServerState, running
+from infra.native.state import Phase, ServerState, running
 
 
 class RunningStack:
@@ -19,10 +20,24 @@ class RunningStack:
         self.settings = settings
         self.place = Place.of(settings)
 
-    def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
+    def command(self, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         """`ratchet stack ...`"""
+        mine = {f"RATCHET_STACK_{name.upper()}": word for name, word in self.settings.as_words().items()}
         line = [sys.executable, "-m", "services.cli", "stack", *words]
-        return subprocess.run(line, env=os.environ, capture_output=True, text=True, timeout=280)
+        return subprocess.run(line, env={**os.environ, **mine, **settings}, capture_output=True, text=True, timeout=280)
+
+    def need(self, *names: str) -> None:
+        """Returns when these and what they need are healthy; nothing happens to those that are."""
+        state = running(self.place.layout)
+        healthy = {s.name for s in state.servers if s.phase is Phase.HEALTHY} if state else set()
+        if not set(names) <= healthy:
+            self.up("--only", ",".join(names))
+
+    def addresses(self) -> dict[str, str]:
+        """What points our services at the servers that run, as settings."""
+        state = running(self.place.layout)
+        assert state is not None, "the stack does not run"
+        return addresses(self.place, [s.name for s in state.servers])
 
     def up(self, *words: str) -> float:
         """Seconds until all were healthy."""
