@@ -7,10 +7,12 @@ Fails: Unusable when the loss is no longer a number.
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from peft.helpers import disable_input_dtype_casting
 
 from shared.errors import Unusable
 from training.data import Rendered, packed
@@ -61,7 +63,7 @@ def learn(
         loss_sum = torch.zeros((), device=device)
         for pack in packed(steps[step], pack_tokens=preset.pack_tokens, pass_tokens=preset.pass_tokens, pad=pad):
             pack = pack.to(device)  # (rows, seq)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            with _precision(model, device):
                 if plain_output is None:
                     plain_output = output_is_plain(model.eval(), pack)
                     model.train()
@@ -87,11 +89,19 @@ def mean_loss(model: Any, examples: Sequence[Rendered], preset: Preset, *, pad: 
     model.eval()
     total, tokens = 0.0, 0
     for pack in packed(examples, pack_tokens=preset.pack_tokens, pass_tokens=preset.pass_tokens, pad=pad):
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with _precision(model, device):
             loss, count = answer_loss_sum(model, pack.to(device), plain_output=False)
         total, tokens = total + loss.item(), tokens + count
     model.train(was_training)
     return total / tokens
+
+
+@contextmanager
+def _precision(model: Any, device: torch.device) -> Iterator[None]:
+    """bf16 on a GPU. Autocast casts the inputs by itself; copies that PEFT makes in fp32 would only cost time."""
+    on_gpu = device.type == "cuda"
+    with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu), disable_input_dtype_casting(model, active=on_gpu):
+        yield
 
 
 def schedule(step: int, steps: int, warmup_share: float) -> float:

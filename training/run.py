@@ -85,6 +85,8 @@ def _train(
     base = load_base(options.base)
     longest = options.max_length or min(LONGEST, getattr(base.config, "max_position_embeddings", LONGEST))
     lessons = [(example, rendered) for example in examples if len(rendered := render(tokenizer, example)) <= longest]
+    # By content: ids are times, and the same corrections shall train the same adapter.
+    lessons.sort(key=lambda lesson: (lesson[1].ids, lesson[0].group))
     reviews = [rendered for item in replay if len(rendered := render(tokenizer, item)) <= longest]
     left_out = len(examples) - len(lessons)
     if left_out:

@@ -44,7 +44,7 @@ def test_packed_examples_do_not_see_each_other() -> None:
 
     def loss(examples: list[Rendered], pack_tokens: int) -> float:
         passes = packed(examples, pack_tokens=pack_tokens, pass_tokens=4096, pad=0)
-        return sum(answer_loss_sum(model, pack, plain_output=True)[0].item() for pack in passes)
+        return sum(answer_loss_sum(model, pack.to(model.device), plain_output=True)[0].item() for pack in passes)
 
     together, alone = loss(step, 64), sum(loss([example], 1) for example in step)
     assert abs(together - alone) < 1e-4 * alone
@@ -53,6 +53,7 @@ def test_packed_examples_do_not_see_each_other() -> None:
 def test_the_short_way_through_the_output_layer_gives_the_models_own_loss() -> None:
     model = add_adapter(load_base("builtin:tiny"), read_preset("default")).eval()
     (pack,) = packed([lesson("a", 30, 20), lesson("b", 17, 3)], pack_tokens=64, pass_tokens=4096, pad=0)
+    pack = pack.to(model.device)
     assert output_is_plain(model, pack)
     short, count = answer_loss_sum(model, pack, plain_output=True)
     own, own_count = answer_loss_sum(model, pack, plain_output=False)

@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from shared import artifacts
-from tests.training.conftest import MakeSnapshot
+from tests.training.conftest import MakeSnapshot, house_row
 from training.model import BUILTIN, adapter_sha256
 from training.run import choose_dev_groups, main
 
@@ -73,6 +73,14 @@ def test_the_adapter_names_its_base_but_no_path_of_this_machine(snapshot: MakeSn
         == "my-base"
     )
     assert str(tmp_path) not in text
+
+
+def test_the_same_corrections_train_the_same_adapter_whatever_their_ids(snapshot: MakeSnapshot, tmp_path: Path) -> None:
+    rows = [house_row(seed) for seed in range(12)]
+    later = [{**row, "id": f"ex-{i:05d}"} for i, row in enumerate(reversed(rows))]
+    main(command(snapshot(), tmp_path / "one"))
+    main(command(snapshot(name="later", lines=[json.dumps(row) for row in later]), tmp_path / "other"))
+    assert weights_equal(tmp_path / "one", tmp_path / "other")
 
 
 def test_the_same_plan_twice_keeps_the_first_run(snapshot: MakeSnapshot, tmp_path: Path) -> None:
