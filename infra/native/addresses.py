@@ -3,23 +3,28 @@
 import shlex
 from collections.abc import Iterable
 
+from infra.native.credentials import Credentials
 from infra.native.postgres import USER
 from infra.native.server import Place
-from infra.native.settings import HOST
+from infra.native.settings import Where
 
 
 def addresses(place: Place, names: Iterable[str]) -> dict[str, str]:
     """For the servers named; what none of them gives is left as it is."""
-    settings, credentials = place.settings, place.credentials
-    database = f"{USER}:{credentials.postgres_password}@{HOST}:{settings.postgres_port}/ratchet"
+    return addresses_at(place.settings.at, place.credentials, names)
+
+
+def addresses_at(at: Where, credentials: Credentials, names: Iterable[str]) -> dict[str, str]:
+    """The same for servers that are reached elsewhere, such as those of docker-compose.yml."""
+    database = f"{USER}:{credentials.postgres_password}@{at('postgres')}/ratchet"
     given = {
-        "kafka": {"RATCHET_BUS_URL": f"kafka://{HOST}:{settings.kafka_port}"},
+        "kafka": {"RATCHET_BUS_URL": f"kafka://{at('kafka')}"},
         "postgres": {"RATCHET_DATABASE_URL": f"postgresql+psycopg://{database}"},
         "argilla": {
-            "RATCHET_DESK_URL": f"argilla+http://{HOST}:{settings.argilla_port}",
+            "RATCHET_DESK_URL": f"argilla+http://{at('argilla')}",
             "RATCHET_DESK_API_KEY": credentials.argilla_owner_api_key,
         },
-        "vllm": {"RATCHET_UPSTREAM_URLS": f"http://{HOST}:{settings.vllm_port}"},
+        "vllm": {"RATCHET_UPSTREAM_URLS": f"http://{at('vllm')}"},
     }
     return {name: value for server in names for name, value in given.get(server, {}).items()}
 

@@ -8,15 +8,16 @@ import json
 from pathlib import Path
 
 from infra.native import postgres
+from infra.native.credentials import Credentials
 from infra.native.install import folder_of, python_pins
 from infra.native.probes import http_json, redis_answers
 from infra.native.server import Installs, NotHealthy, Place, Runs, Server, owned_folder
-from infra.native.settings import HOST
+from infra.native.settings import HOST, Where
 
 OWNER, WORKSPACE = "owner", "ratchet"
 _MODULE = "argilla_server"
 # The command line is put together inside the process: the list of processes, which everyone may read, has no password.
-_CREATE_OWNER = """\
+CREATE_OWNER = """\
 import os, sys
 sys.argv = ["argilla_server", "database", "users", "create", "--first-name", "Owner", "--username", os.environ["OWNER"],
     "--password", os.environ["OWNER_PASSWORD"], "--role", "owner", "--api-key", os.environ["OWNER_API_KEY"],
@@ -70,14 +71,18 @@ def _python(place: Place) -> Path:
 
 
 def _environment(place: Place) -> dict[str, str]:
-    settings, credentials = place.settings, place.credentials
-    database = f"{postgres.USER}:{credentials.postgres_password}@{HOST}:{settings.postgres_port}/argilla"
+    return environment_of(place.settings.at, place.credentials, place.layout.data("argilla"))
+
+
+def environment_of(at: Where, credentials: Credentials, home: Path) -> dict[str, str]:
+    """Of the server and its worker, here and in docker-compose.yml."""
+    database = f"{postgres.USER}:{credentials.postgres_password}@{at('postgres')}/argilla"
     return {
-        "ARGILLA_HOME_PATH": str(place.layout.data("argilla")),
+        "ARGILLA_HOME_PATH": str(home),
         "ARGILLA_DATABASE_URL": f"postgresql+asyncpg://{database}",
         "ARGILLA_SEARCH_ENGINE": "opensearch",
-        "ARGILLA_ELASTICSEARCH": f"http://{HOST}:{settings.opensearch_port}",
-        "ARGILLA_REDIS_URL": f"redis://:{credentials.redis_password}@{HOST}:{settings.redis_port}/0",
+        "ARGILLA_ELASTICSEARCH": f"http://{at('opensearch')}",
+        "ARGILLA_REDIS_URL": f"redis://:{credentials.redis_password}@{at('redis')}/0",
         "ARGILLA_AUTH_SECRET_KEY": credentials.argilla_auth_secret,  # else logins end with each restart
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_OFFLINE": "1",
@@ -94,19 +99,23 @@ def _prepare(place: Place, run: Runs) -> None:
         return
     environment = _environment(place)
     run([_python(place), "-m", _MODULE, "database", "migrate"], environment=environment)
-    credentials = place.credentials
-    owner = {
-        "OWNER": OWNER,
-        "OWNER_PASSWORD": credentials.argilla_owner_password,
-        "OWNER_API_KEY": credentials.argilla_owner_api_key,
-        "OWNER_WORKSPACE": WORKSPACE,
-    }
-    run([_python(place), "-c", _CREATE_OWNER], environment=environment | owner)
+    owner = owner_of(place.credentials)
+    run([_python(place), "-c", CREATE_OWNER], environment=environment | owner)
     if not _has_owner(place):
         raise NotHealthy("Argilla's owner could not be made, see its log")
     partial = migrated.with_suffix(".partial")
     partial.write_text(json.dumps(version), "utf-8")
     partial.rename(migrated)
+
+
+def owner_of(credentials: Credentials) -> dict[str, str]:
+    """The environment of CREATE_OWNER."""
+    return {
+        "OWNER": OWNER,
+        "OWNER_PASSWORD": credentials.argilla_owner_password,
+        "OWNER_API_KEY": credentials.argilla_owner_api_key,
+        "OWNER_WORKSPACE": WORKSPACE,
+    }
 
 
 def _has_owner(place: Place) -> bool:

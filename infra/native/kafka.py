@@ -39,12 +39,7 @@ def kafka(place: Place) -> Server:
         owned_folder(folder, None)
         (folder / "log").mkdir(exist_ok=True)
         properties.write_text(
-            _PROPERTIES.format(
-                host=HOST,
-                port=settings.kafka_port,
-                controller_port=settings.kafka_controller_port,
-                log_dir=folder / "log",
-            ),
+            properties_of(HOST, settings.kafka_port, settings.kafka_controller_port, folder / "log"),
             "utf-8",
         )
         if not (folder / "log" / "meta.properties").exists():
@@ -63,6 +58,11 @@ def kafka(place: Place) -> Server:
         start_seconds=180,  # after kill -9 it checks its log, 16-19 s on two idle cores
         memory_mb=settings.kafka_heap_mb + 150,
     )
+
+
+def properties_of(host: str, port: int, controller_port: int, log_dir: Path) -> str:
+    """The broker's settings, here and in docker-compose.yml."""
+    return _PROPERTIES.format(host=host, port=port, controller_port=controller_port, log_dir=log_dir)
 
 
 def java(place: Place, smallest: str, main: str) -> list[str | Path]:

@@ -66,13 +66,22 @@ def opensearch(place: Place) -> Server:
             "OPENSEARCH_PATH_CONF": str(folder / "config"),
             "OPENSEARCH_TMPDIR": str(folder / "tmp"),
             # For a desk's few records: starting soon and small matters more than the last bit of speed.
-            "OPENSEARCH_JAVA_OPTS": f"-Xms{heap}m -Xmx{heap}m -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+            "OPENSEARCH_JAVA_OPTS": f"{heap_of(heap)} -XX:+UseSerialGC -XX:TieredStopAtLevel=1",
         },
         health=lambda: _is_healthy(settings.opensearch_port),
         user=ACCOUNT,
         start_seconds=240,
         memory_mb=heap + 250,
     )
+
+
+def configuration(host: str, port: int, transport_port: int, folder: Path) -> str:
+    """opensearch.yml, here and in docker-compose.yml."""
+    return _CONFIG.format(host=host, port=port, transport_port=transport_port, folder=folder)
+
+
+def heap_of(megabytes: int) -> str:
+    return f"-Xms{megabytes}m -Xmx{megabytes}m"
 
 
 def java_home() -> Path:
@@ -130,9 +139,7 @@ def _write_config(place: Place, home: Path, folder: Path) -> None:
     text = text.replace("HeapDumpPath=data", f"HeapDumpPath={folder}/data")
     (config / "jvm.options").write_text(text.replace("=logs/", f"={folder}/logs/"), "utf-8")
     (config / "opensearch.yml").write_text(
-        _CONFIG.format(
-            host=HOST, port=settings.opensearch_port, transport_port=settings.opensearch_transport_port, folder=folder
-        ),
+        configuration(HOST, settings.opensearch_port, settings.opensearch_transport_port, folder),
         "utf-8",
     )
     for path in (config, *config.rglob("*")):

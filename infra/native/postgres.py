@@ -13,6 +13,7 @@ from infra.native.versions import versions
 
 USER = "ratchet"
 DATABASES = ("ratchet", "argilla")
+SIZES = {"shared_buffers": "48MB", "max_connections": "100"}
 ACCOUNT = "postgres"  # comes with the package; PostgreSQL refuses root
 
 
@@ -31,8 +32,7 @@ def postgres(place: Place) -> Server:
                 listen_addresses=HOST,
                 port=str(settings.postgres_port),
                 unix_socket_directories="",
-                shared_buffers="48MB",
-                max_connections="100",
+                **SIZES,
             ),
         ],
         health=lambda: _is_healthy(place),

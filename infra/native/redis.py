@@ -1,5 +1,7 @@
 """Redis, for Argilla's queue of background jobs: password, append-only file, loopback."""
 
+from pathlib import Path
+
 from infra.native.probes import redis_answers
 from infra.native.server import NotHealthy, Place, Runs, Server, owned_folder
 from infra.native.settings import HOST
@@ -25,9 +27,7 @@ def redis(place: Place) -> Server:
         owned_folder(folder, None)
         config.touch(0o600)
         config.write_text(
-            _CONFIG.format(
-                host=HOST, port=settings.redis_port, folder=folder, password=place.credentials.redis_password
-            ),
+            configuration(HOST, settings.redis_port, folder, place.credentials.redis_password),
             "utf-8",
         )
 
@@ -40,6 +40,11 @@ def redis(place: Place) -> Server:
         health=lambda: _pong(settings.redis_port, place.credentials.redis_password),
         memory_mb=140,
     )
+
+
+def configuration(host: str, port: int, folder: Path, password: str) -> str:
+    """redis.conf, here and in docker-compose.yml."""
+    return _CONFIG.format(host=host, port=port, folder=folder, password=password)
 
 
 def _pong(port: int, password: str) -> None:

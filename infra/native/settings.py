@@ -3,6 +3,7 @@
 `RATCHET_STACK_<NAME>`; the defaults are meant not to meet a server that is already on the machine.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import Field, model_validator
@@ -11,6 +12,7 @@ from pydantic_settings import SettingsConfigDict
 from shared.settings import EnvironmentSettings
 
 HOST = "127.0.0.1"
+Where = Callable[[str], str]  # a server's name -> host:port
 
 
 class StackSettings(EnvironmentSettings):
@@ -49,6 +51,10 @@ class StackSettings(EnvironmentSettings):
         """Each setting as one would write it in the environment, folders from the root."""
         words = {name: getattr(self, name) for name in type(self).model_fields}
         return {n: "" if v is None else str(v.resolve() if isinstance(v, Path) else v) for n, v in words.items()}
+
+    def at(self, server: str) -> str:
+        """Where a server of the native stack listens, as host:port."""
+        return f"{HOST}:{getattr(self, f'{server}_port')}"
 
     def ports(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in type(self).model_fields if name.endswith("_port")}

@@ -8,6 +8,10 @@ from infra.native.server import NotHealthy, Place, Server
 from infra.native.settings import HOST
 from shared.errors import BadConfig
 
+# What promotion and the gateway need of any vLLM, here and in docker-compose.yml.
+DIALECT = ("--enable-lora", "--max-lora-rank", "16", "--max-loras", "4", "--enable-request-id-headers")
+ENVIRONMENT = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+
 
 def vllm(place: Place) -> Server:
     settings = place.settings
@@ -21,17 +25,14 @@ def vllm(place: Place) -> Server:
             *(python, "-m", "vllm.entrypoints.openai.api_server"),
             *("--model", str(Path(settings.vllm_model).resolve()), "--served-model-name", settings.vllm_served_name),
             *("--host", HOST, "--port", str(settings.vllm_port)),
-            *("--enable-lora", "--max-lora-rank", "16", "--max-loras", "4"),
             *("--max-model-len", str(settings.vllm_max_length), "--max-num-seqs", "8"),
-            *("--enforce-eager", "--enable-request-id-headers"),
+            *("--enforce-eager", *DIALECT),
         ],
         environment={
-            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
+            **ENVIRONMENT,
             "VLLM_CPU_KVCACHE_SPACE": "1",
             "VLLM_CACHE_ROOT": str(place.layout.data("vllm")),
             "HF_HUB_OFFLINE": "1",
-            "VLLM_NO_USAGE_STATS": "1",
-            "DO_NOT_TRACK": "1",
         },
         health=lambda: _serves(settings.vllm_port, settings.vllm_served_name),
         stop_seconds=30,
