@@ -14,7 +14,9 @@ def alertmanager(place: Place) -> Server:
 
     def prepare(_: Runs) -> None:
         owned_folder(folder, None)
-        config.write_text(json.dumps(configuration(), indent=1), "utf-8")  # JSON is YAML too
+        config.write_text(
+            json.dumps(configuration(SharedSettings.load().url_of("scheduler")), indent=1), "utf-8"
+        )  # JSON is YAML too
 
     return Server(
         name="alertmanager",
@@ -34,8 +36,9 @@ def alertmanager(place: Place) -> Server:
     )
 
 
-def configuration() -> dict[str, object]:
-    alerts = f"{SharedSettings.load().url_of('scheduler')}/v1/alerts"
+def configuration(scheduler_url: str) -> dict[str, object]:
+    """alertmanager.yml, here and in docker-compose.yml."""
+    alerts = f"{scheduler_url}/v1/alerts"
     return {
         "route": {
             "receiver": "shown",

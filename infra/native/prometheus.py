@@ -5,7 +5,7 @@ from pathlib import Path
 
 from infra.native.probes import http_answers
 from infra.native.server import Place, Runs, Server, owned_folder
-from infra.native.settings import HOST
+from infra.native.settings import HOST, Where
 from shared.settings import SharedSettings
 
 RULES = Path(__file__).parents[1] / "prometheus" / "rules"
@@ -18,7 +18,9 @@ def prometheus(place: Place) -> Server:
 
     def prepare(run: Runs) -> None:
         owned_folder(folder, None)
-        config.write_text(json.dumps(configuration(place), indent=1), "utf-8")  # JSON is YAML too
+        config.write_text(
+            json.dumps(configuration(place.settings.at, service_at, str(RULES / "*.yml")), indent=1), "utf-8"
+        )  # JSON is YAML too
         run(["promtool", "check", "config", config])
 
     return Server(
@@ -40,15 +42,20 @@ def prometheus(place: Place) -> Server:
     )
 
 
-def configuration(place: Place) -> dict[str, object]:
-    services, stack = SharedSettings.load(), place.settings
-    jobs = {name: services.url_of(name).split("://", 1)[1] for name in _SCRAPED}
-    jobs |= {"prometheus": f"{HOST}:{stack.prometheus_port}", "alertmanager": f"{HOST}:{stack.alertmanager_port}"}
+def service_at(name: str) -> str:
+    """host:port of one of our services."""
+    return SharedSettings.load().url_of(name).split("://", 1)[1]
+
+
+def configuration(server_at: Where, service_at: Where, rules: str) -> dict[str, object]:
+    """prometheus.yml, here and in docker-compose.yml."""
+    jobs = {name: service_at(name) for name in _SCRAPED}
+    jobs |= {name: server_at(name) for name in ("prometheus", "alertmanager")}
     return {
         "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
-        "rule_files": [str(RULES / "*.yml")],
+        "rule_files": [rules],
         "alerting": {
-            "alertmanagers": [{"static_configs": [{"targets": [f"{HOST}:{stack.alertmanager_port}"]}]}],
+            "alertmanagers": [{"static_configs": [{"targets": [server_at("alertmanager")]}]}],
         },
         "scrape_configs": [
             {"job_name": name, "static_configs": [{"targets": [target]}]} for name, target in jobs.items()
