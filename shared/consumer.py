@@ -63,6 +63,7 @@ class ConsumerLoop(threading.Thread):
         self._on_crash, self._after_commit = on_crash, after_commit
         self._brake, self._max_records, self._retry_seconds = dead_letter_brake, max_records, retry_seconds
         self._stopping = threading.Event()
+        CONSUMER_DEAD_LETTERS.labels(service)  # there from the start as 0: a first one that appears as 1 is no increase
         self._unusable_in_a_row = 0
         self._lag_at = 0.0
         self._pruned_at = time.monotonic()

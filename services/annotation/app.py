@@ -17,7 +17,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine, text
 
-from services.annotation import membership
+from services.annotation import membership, metrics
 from services.annotation.consumer import LISTENS_TO, handlers_of
 from services.annotation.filling import DeskLoop
 from services.annotation.local_desk import LocalDesk
@@ -77,6 +77,7 @@ def build_app(shared: SharedSettings, settings: AnnotationSettings) -> FastAPI:
     create_tables(engine)
     bus.ensure_topics()
     _bring_index_up_to_date(engine, deployment)
+    metrics.start_at_zero(deployment.workloads)
     local = LocalDesk(engine, deployment.workloads, service=SERVICE, now=utc_now, hold_seconds=settings.hold_seconds)
     parts = _parts(engine, bus, deployment, local, settings)
 

@@ -94,8 +94,10 @@ class DeskLoop(threading.Thread):
             if collect(self._engine, self._desk, self._workloads, self._now, self._service):
                 self._after_commit()
             fill(self._engine, self._desk, self._workloads, self._now)
+            metrics.DESK_REACHABLE.set(1)
             self._measure()
         except Unavailable as error:
+            metrics.DESK_REACHABLE.set(0)
             log.warning("the desk waits: %s", error)
             self._stopping.wait(self._interval_seconds)
 

@@ -99,7 +99,10 @@ def _weigh(session: Session, sample: SampleRow, workload: Workload) -> None:
         confidence=confidence_of(sample.mean_logprob),
         opinions=opinions,
     )
-    sample.signals = json.dumps(signals_of(seen, workload))
+    signals = signals_of(seen, workload)
+    for new in set(signals) - set(json.loads(sample.signals or "[]")):
+        metrics.SIGNALS.labels(sample.workload, new).inc()
+    sample.signals = json.dumps(signals)
     place = nominate(seen, workload)
     if place is None:
         return

@@ -1,6 +1,11 @@
 """Annotation's metrics, all of them."""
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge
+
+from services.annotation.selection import Signal
+from shared.workloads import Workload
 
 SAMPLES = Counter("ratchet_annotation_samples_total", "Samples stored, each answer once", ["workload"])
 FEEDBACK = Counter("ratchet_annotation_feedback_total", "End users' verdicts stored, each once")
@@ -10,5 +15,20 @@ EXAMPLES = Counter("ratchet_annotation_examples_total", "Corrections that became
 REJECTED = Counter("ratchet_annotation_rejected_total", "Corrections that cannot teach", ["workload", "reason"])
 GAPS = Counter("ratchet_annotation_knowledge_gaps_total", "Corrections that retrieval should answer", ["workload"])
 GROUPS = Counter("ratchet_annotation_groups_total", "Prompt groups opened", ["workload", "split"])
+SIGNALS = Counter(
+    "ratchet_annotation_signals_total",
+    "Samples by what stands out in them, each once a signal; no schema_invalid where there is no schema",
+    ["workload", "signal"],
+)
+DESK_REACHABLE = Gauge("ratchet_annotation_desk_reachable", "1 when the last round to the desk and back succeeded")
 WAITING = Gauge("ratchet_annotation_waiting_samples", "Samples on the desk", ["workload"])
 NOMINATED = Gauge("ratchet_annotation_nominated_samples", "Samples waiting for the desk's budget", ["workload"])
+
+
+def start_at_zero(workloads: Mapping[str, Workload]) -> None:
+    """A series that first appears as 1 shows no increase, so what alerts count is there from the start."""
+    for name, workload in workloads.items():
+        SAMPLES.labels(name)
+        for signal in Signal:
+            if signal is not Signal.SCHEMA_INVALID or workload.answer_schema is not None:
+                SIGNALS.labels(name, signal)

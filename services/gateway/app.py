@@ -132,5 +132,6 @@ def _settle_memory() -> None:
 def _publish_gauges(spool: Spool, watch: Watch) -> None:
     metrics.SPOOL_RECORDS.set_function(lambda: spool.depth_records)
     metrics.SPOOL_BYTES.set_function(lambda: spool.depth_bytes)
+    metrics.SPOOL_MAX_BYTES.set(spool.max_bytes)
     metrics.SPOOL_WRITABLE.set_function(lambda: spool.objection() is None)
     metrics.IN_FLIGHT.set_function(lambda: len(watch.live))

@@ -18,6 +18,7 @@ UPSTREAM_ERRORS = Counter(
 IN_FLIGHT = Gauge("ratchet_gateway_in_flight_requests", "Chat requests whose answer is not complete")
 SPOOL_RECORDS = Gauge("ratchet_gateway_spool_records", "Records that wait in the spool for the bus")
 SPOOL_BYTES = Gauge("ratchet_gateway_spool_bytes", "Bytes that wait in the spool for the bus")
+SPOOL_MAX_BYTES = Gauge("ratchet_gateway_spool_max_bytes", "Bytes the spool may hold; beyond, answers are refused")
 SPOOL_WRITABLE = Gauge("ratchet_gateway_spool_writable", "1 while answers can be recorded")
 SHIPPED = Counter("ratchet_gateway_shipped_total", "Records of the spool that the bus has acknowledged")
 PLAN_VERSION = Gauge("ratchet_gateway_plan_version", "The serving plan in use; 0: none was ever seen")

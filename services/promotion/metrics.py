@@ -1,8 +1,11 @@
 """Metrics of promotion."""
 
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge
 
 VERDICTS = Counter("ratchet_promotion_verdicts_total", "Verdicts of the gate", ["workload", "verdict"])
+CHAMPION = Gauge("ratchet_promotion_champion_info", "1 for the version that serves", ["workload", "version"])
 PLAN_VERSION = Gauge("ratchet_promotion_plan_version", "Number of the serving plan")
 WORK = Gauge("ratchet_promotion_candidates_waiting", "Candidates on their way to a verdict", ["state"])
 WORK_RETRIES = Counter("ratchet_promotion_work_retries_total", "Steps of a candidate put off, since a part was away")
@@ -13,3 +16,15 @@ ADAPTER_UNLOADS = Counter("ratchet_promotion_adapter_unloads_total", "Adapters t
 RECONCILE_ERRORS = Counter(
     "ratchet_promotion_reconcile_errors_total", "Times a model server could not be brought to what the plan needs"
 )
+
+
+def show_champions(champions: Iterable[tuple[str, str]]) -> None:
+    """(workload, version) of what serves now; the versions before have no series any more."""
+    now = set(champions)
+    for workload, version in now:
+        CHAMPION.labels(workload, version).set(1)
+    for metric in CHAMPION.collect():
+        for sample in metric.samples:
+            shown = (sample.labels["workload"], sample.labels["version"])
+            if shown not in now:
+                CHAMPION.remove(*shown)

@@ -125,6 +125,8 @@ class Stewardship:
 
     def _after_commit(self) -> None:
         with reading(self.engine) as session:
-            plan = Registry(session).plan()
+            registry = Registry(session)
+            plan = registry.plan()
+            metrics.show_champions((row.workload, row.version) for row in registry.champions())
         metrics.PLAN_VERSION.set(plan.plan_version if plan else 0)
         self.committed()

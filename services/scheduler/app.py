@@ -78,7 +78,7 @@ def build_app(shared: SharedSettings, own: SchedulerSettings) -> FastAPI:
 
     app = create_app(SERVICE, ready=objections, lifespan=lifespan)
     app.add_middleware(BodyLimit, max_bytes=own.max_body_bytes, setting="RATCHET_SCHEDULER_MAX_BODY_BYTES")
-    app.include_router(routes.router(intake, ticker, ticker.wake))
+    app.include_router(routes.router(intake, ticker, ticker.wake, own.alert_token))
     return app
 
 

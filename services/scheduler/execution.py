@@ -16,8 +16,15 @@ from services.scheduler import endings, jobs
 from services.scheduler.heartbeat import Heartbeat
 from services.scheduler.jobs import Claim
 from services.scheduler.launcher import Child
-from services.scheduler.metrics import LOST_LEASES
-from services.scheduler.orders import EvaluateOrder, TrainOrder, adapter_of, evaluate_arguments, train_arguments
+from services.scheduler.metrics import CHILD_SILENCE, LOST_LEASES
+from services.scheduler.orders import (
+    EvaluateOrder,
+    TrainOrder,
+    adapter_of,
+    evaluate_arguments,
+    kind_of,
+    train_arguments,
+)
 from services.scheduler.reading import Silence
 from services.scheduler.workshop import Workshop
 from shared.artifacts import path_of, verify
@@ -75,6 +82,7 @@ def _work(shop: Workshop, claim: Claim, heartbeat: Heartbeat) -> endings.Ending:
         status = _watch(shop, claim, heartbeat, child)
     finally:
         child.stop(0.0)  # harmless when it has ended
+        CHILD_SILENCE.labels(kind_of(claim.order)).set(0)
     return endings.of_child(shop, claim, status)
 
 
@@ -114,6 +122,7 @@ def _watch(shop: Workshop, claim: Claim, heartbeat: Heartbeat, child: Child) -> 
     """The child's exit status. Raises Stopped, Silent or LeaseLost; the child has ended then."""
     silence = Silence(shop.metrics_of(claim))
     while (status := child.wait(_LOOK_SECONDS)) is None:
+        CHILD_SILENCE.labels(kind_of(claim.order)).set(silence.seconds())
         if heartbeat.lost is not None:
             child.stop(0.0)  # another worker may start its own any moment
             raise heartbeat.lost

@@ -16,5 +16,16 @@ QUEUED_JOBS = Gauge("ratchet_scheduler_queued_jobs", "Jobs waiting in the table"
 NEW_EXAMPLES = Gauge(
     "ratchet_scheduler_new_examples", "Examples since the last training of the workload's preset", ["workload"]
 )
+NEEDED_EXAMPLES = Gauge(
+    "ratchet_scheduler_needed_examples", "New examples that start a training by themselves", ["workload"]
+)
+LAST_TRAINING = Gauge(
+    "ratchet_scheduler_last_training_timestamp_seconds",
+    "When the workload's last training ended, or was asked for while it has not",
+    ["workload"],
+)
+CHILD_SILENCE = Gauge(
+    "ratchet_scheduler_child_silence_seconds", "How long a running job's program has shown no progress", ["kind"]
+)
 TRIGGERS = Counter("ratchet_scheduler_triggers_total", "Trainings asked for, by what asked", ["trigger"])
 ALERTS = Counter("ratchet_scheduler_alerts_total", "Alerts received", ["outcome"])

@@ -1,14 +1,16 @@
 """The scheduler's HTTP calls: ask for a job, look at jobs, hear Alertmanager, show how each workload stands.
 
 Twice: the same order answers 200 with the same job; an alert is accepted once.
+Fails: where an alert token is set, alerts without it are refused with 401 before their body is looked at.
 """
 
+import hmac
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session
 
@@ -57,7 +59,7 @@ class EvaluateRequest(_Body):
 JobRequest = Annotated[TrainRequest | EvaluateRequest, Field(discriminator="kind")]
 
 
-def router(intake: Intake, ticker: Ticker, wake_triggers: Callable[[], None]) -> APIRouter:
+def router(intake: Intake, ticker: Ticker, wake_triggers: Callable[[], None], alert_token: str = "") -> APIRouter:
     routes = APIRouter(prefix="/v1")
 
     @routes.post("/jobs", status_code=202)
@@ -92,7 +94,18 @@ def router(intake: Intake, ticker: Ticker, wake_triggers: Callable[[], None]) ->
                 raise HTTPException(404, f"there is no job {job_id}; GET /v1/jobs lists them")
             return job_shown(row)
 
-    @routes.post("/alerts", status_code=202)
+    def knows_the_token(authorization: Annotated[str, Header()] = "") -> None:
+        scheme, _, given = authorization.partition(" ")
+        # Both sides as bytes: a header may hold what is no ASCII, and the comparison must not tell by its time.
+        same = hmac.compare_digest(given.strip().encode("latin-1", "replace"), alert_token.encode())
+        if alert_token and not (scheme.lower() == "bearer" and same):
+            raise HTTPException(
+                401,
+                "an alert needs the header `Authorization: Bearer TOKEN` with RATCHET_SCHEDULER_ALERT_TOKEN",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+    @routes.post("/alerts", status_code=202, dependencies=[Depends(knows_the_token)])
     def hear_alerts(body: alerts.Webhook) -> dict[str, list[dict[str, Any]]]:
         with transaction(intake.engine) as session:
             answer = alerts.receive(session, body, intake.deployment, intake.clock())

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import EnvironmentSettings
@@ -24,11 +24,21 @@ class SchedulerSettings(EnvironmentSettings):
     silence_seconds: float = Field(
         3600.0, gt=0, description="a child that shows no progress for so long is ended and tried again"
     )
+    alert_token: str = Field(
+        "", description="the bearer token that POST /v1/alerts asks Alertmanager for; empty: it asks for none"
+    )
     max_body_bytes: int = Field(1_000_000, ge=1000, description="largest request body; a larger one gets 413")
     stop_grace_seconds: float = Field(5.0, ge=0, description="time a child has to end before it is killed")
     nice: int = Field(5, ge=0, le=19, description="how much a child steps back behind the services (Unix nice)")
     train_command: str = Field("", description="program of a training; empty: python -m training.run")
     evaluate_command: str = Field("", description="program of an evaluation; empty: python -m training.evaluate")
+
+    @field_validator("alert_token")
+    @classmethod
+    def _fits_a_header(cls, value: str) -> str:
+        if not value.isascii() or not value.isprintable() or value != value.strip():
+            raise ValueError("should be printable ASCII without spaces around it, as a header can carry it")
+        return value
 
     @model_validator(mode="after")
     def _lease_outlives_heartbeats(self) -> Self:

@@ -14,7 +14,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from services.scheduler import repository
 from services.scheduler.jobs import Asked
-from services.scheduler.metrics import NEW_EXAMPLES, TRIGGERS
+from services.scheduler.metrics import LAST_TRAINING, NEEDED_EXAMPLES, NEW_EXAMPLES, TRIGGERS
 from services.scheduler.requests import Intake, request_training
 from services.scheduler.triggers import Decision, Skip, Standing, Start, Wait, decide
 from shared.db import reading, transaction
@@ -87,6 +87,9 @@ class Ticker:
         with reading(self._intake.engine) as session:
             standing = repository.standing(session, workload, declared.preset)
         NEW_EXAMPLES.labels(workload).set(standing.new_examples)
+        NEEDED_EXAMPLES.labels(workload).set(declared.trigger.min_new_examples)
+        if standing.last_training_at is not None:
+            LAST_TRAINING.labels(workload).set(standing.last_training_at)
         decision = self.decision(workload, standing, now)
         if isinstance(decision, Wait):
             return

@@ -6,11 +6,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from services.scheduler import repository, routes
+from services.scheduler.settings import SchedulerSettings
 from services.scheduler.tables import JobRow
 from shared.body_limit import BodyLimit
 from shared.db import transaction
 from shared.web import create_app
 from tests.services.scheduler.stage import Stage, write_snapshot
+
+TOKEN = "a token of this test"
 
 
 @pytest.fixture
@@ -19,6 +22,15 @@ def client(stage: Stage) -> Iterator[TestClient]:
     app = create_app("scheduler", ready=list)
     app.add_middleware(BodyLimit, max_bytes=1_000_000, setting="RATCHET_SCHEDULER_MAX_BODY_BYTES")
     app.include_router(routes.router(stage.intake, ticker, ticker.tick))
+    with TestClient(app) as http:
+        yield http
+
+
+@pytest.fixture
+def guarded(stage: Stage) -> Iterator[TestClient]:
+    ticker = stage.ticker()
+    app = create_app("scheduler", ready=list)
+    app.include_router(routes.router(stage.intake, ticker, ticker.tick, TOKEN))
     with TestClient(app) as http:
         yield http
 
@@ -274,3 +286,40 @@ def test_metrics_are_those_of_the_list(client: TestClient) -> None:
     text = client.get("/metrics").text
     for name in ("jobs_total", "job_seconds", "new_examples", "running_jobs", "triggers_total", "lost_leases_total"):
         assert f"ratchet_scheduler_{name}" in text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer another"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": TOKEN},
+        {"Authorization": b"Bearer \xff\xfe"},
+    ],
+)
+def test_where_a_token_is_set_alerts_without_it_are_refused_and_leave_nothing(
+    guarded: TestClient, stage: Stage, headers: dict[str, str]
+) -> None:
+    curate(stage, 20)
+    answer = guarded.post("/v1/alerts", json=webhook(alert()), headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert "RATCHET_SCHEDULER_ALERT_TOKEN" in answer.json()["detail"]
+    assert TOKEN not in answer.text
+    assert guarded.get("/v1/jobs").json() == {"jobs": []}
+
+
+def test_an_alert_with_the_token_is_accepted(guarded: TestClient, stage: Stage) -> None:
+    curate(stage, 20)
+    answer = guarded.post("/v1/alerts", json=webhook(alert()), headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 202
+    assert len(answer.json()["accepted"]) == 1
+
+
+def test_a_token_no_header_could_carry_is_refused_at_the_start() -> None:
+    for token in ("two\nlines", "schlüssel", " padded"):
+        with pytest.raises(ValueError, match="printable ASCII"):
+            SchedulerSettings(alert_token=token)
