@@ -5,6 +5,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -35,6 +36,9 @@ class StackSettings(EnvironmentSettings):
     vllm_model: str = Field("", description="folder of the model vLLM serves; needed for `--with vllm`")
     vllm_served_name: str = Field("base", description="what vLLM calls that model")
     vllm_max_length: int = Field(256, ge=16, description="longest prompt with answer, in tokens")
+    vllm_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="of vLLM's weights and cache; auto makes bfloat16 of a float32 model"
+    )
 
     @model_validator(mode="after")
     def _ports_differ(self) -> "StackSettings":

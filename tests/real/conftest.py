@@ -1,7 +1,8 @@
 """The tests in this folder run against real servers; `make test-real` runs them, `make test` never collects them.
 
 `stack` is a stack of a test's own, to be stopped and killed; `servers` is one that all tests of a run share. A test
-that stops one of its servers starts it again before it ends. vLLM, where a test needs it, serves the tiny base, `base`.
+that stops one of its servers starts it again before it ends. vLLM, where a test needs it, serves the tiny base in
+float32, `base`.
 """
 
 import os
@@ -49,6 +50,7 @@ def _stack_of_its_own() -> Iterator[RunningStack]:
             environment.setenv(f"RATCHET_STACK_{name.upper()}", str(port))
         environment.setenv("RATCHET_STACK_DIR", str(folder))
         environment.setenv("RATCHET_STACK_VLLM_MODEL", str(ROOT / "training" / "tiny" / "base"))
+        environment.setenv("RATCHET_STACK_VLLM_DTYPE", "float32")
         if not os.environ.get("RATCHET_STACK_SERVERS_DIR"):
             environment.setenv("RATCHET_STACK_SERVERS_DIR", str(ROOT / "data" / "stack" / "servers"))
         running = RunningStack(StackSettings.load())
