@@ -7,6 +7,8 @@ from infra.native.server import Place, Runs, Server, owned_folder
 from infra.native.settings import HOST
 from shared.settings import SharedSettings
 
+ENVIRONMENT = {"GOMEMLIMIT": "90MiB"}
+
 
 def alertmanager(place: Place) -> Server:
     settings, folder = place.settings, place.layout.data("alertmanager")
@@ -30,7 +32,7 @@ def alertmanager(place: Place) -> Server:
             f"--web.listen-address={HOST}:{settings.alertmanager_port}",
             "--cluster.listen-address=",  # it is alone
         ],
-        environment={"GOMEMLIMIT": "90MiB"},
+        environment=ENVIRONMENT,
         health=lambda: http_answers(settings.alertmanager_port, "/-/ready"),
         memory_mb=100,
     )

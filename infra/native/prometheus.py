@@ -11,6 +11,9 @@ from shared.settings import SharedSettings
 RULES = Path(__file__).parents[1] / "prometheus" / "rules"
 _SCRAPED = ("gateway", "model_server", "annotation", "scheduler", "promotion")
 
+RETENTION = ("--storage.tsdb.retention.time=15d", "--storage.tsdb.retention.size=1GB")
+ENVIRONMENT = {"GOMEMLIMIT": "200MiB"}
+
 
 def prometheus(place: Place) -> Server:
     settings, folder = place.settings, place.layout.data("prometheus")
@@ -32,11 +35,10 @@ def prometheus(place: Place) -> Server:
             "prometheus",
             f"--config.file={config}",
             f"--storage.tsdb.path={folder / 'series'}",
-            "--storage.tsdb.retention.time=15d",
-            "--storage.tsdb.retention.size=1GB",
+            *RETENTION,
             f"--web.listen-address={HOST}:{settings.prometheus_port}",
         ],
-        environment={"GOMEMLIMIT": "200MiB"},
+        environment=ENVIRONMENT,
         health=lambda: http_answers(settings.prometheus_port, "/-/ready"),
         memory_mb=220,
     )

@@ -1,7 +1,7 @@
 """What `infra/versions.toml` pins, read once."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +21,7 @@ class Versions:
     maven: dict[str, tuple[str, ...]]  # group:artifact:version[:type]
     maven_plugin: str
     python: dict[str, tuple[str, ...]]  # requirements, each with its version
+    images: dict[str, str] = field(default_factory=dict)  # name:tag
 
     def of_artifact(self, name: str, artifact: str) -> str:
         """The version of one artifact of a list."""
@@ -35,4 +36,5 @@ def versions(file: Path = FILE) -> Versions:
         maven={name: tuple(v["artifacts"]) for name, v in found["maven"].items() if isinstance(v, dict)},
         maven_plugin=found["maven"]["plugin"],
         python={name: tuple(values["packages"]) for name, values in found["python"].items()},
+        images=found["images"],
     )
