@@ -22,9 +22,10 @@ from services.annotation.handlers import Workloads
 from services.annotation.tables import SampleRow
 from shared.bus import Bus, Outgoing, open_bus
 from shared.consumer import ConsumerLoop
-from shared.db import create_tables, open_database, reading
+from shared.db import open_database, reading
 from shared.events import AnswerServed, encode, utc_now
 from shared.ids import uuid7
+from shared.schema import migrate
 from shared.topics import ANSWERS
 from shared.workloads import Workload
 
@@ -56,7 +57,7 @@ def measure(prompt: Callable[[int], str], samples: int) -> list[float]:
     workloads = {"w": Workload(base="b", answer_schema={"type": "object"})}
     with tempfile.TemporaryDirectory() as folder:
         engine, bus = open_database(f"sqlite:///{folder}/store.db"), open_bus(f"sqlite:///{folder}/bus.db")
-        create_tables(engine)
+        migrate(engine)
         bus.ensure_topics()
         halves = []
         for half in range(2):

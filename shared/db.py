@@ -1,7 +1,8 @@
 """The one database: engine, sessions, and the three tables of the log's bookkeeping (inbox, outbox, offsets).
 
-SQLite runs in WAL mode and a `transaction` begins IMMEDIATE, so two services that write at once wait for each other
-instead of failing at commit; `reading` sees one state of the database and waits for nobody.
+`transaction` is for writing: those of one writer happen one after the other, so that what was read in one still holds
+when it commits. On SQLite, in WAL mode, all services are one writer (BEGIN IMMEDIATE); on PostgreSQL each service is
+one, with all its processes (an advisory lock). `reading` sees one state of the database and waits for nobody.
 Nobody commits but the edge: a request or a batch of records is one transaction.
 """
 
@@ -11,18 +12,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Field, Session, SQLModel, create_engine
 
-from shared.errors import Unavailable
+from shared.errors import BadConfig, Unavailable
 
 BUSY_TIMEOUT_SECONDS = 30.0
-CREATE_ATTEMPTS = 5
-_FOR_READING = "ratchet_reading"
+CONNECT_TIMEOUT_SECONDS = 5
+IDLE_TRANSACTION_SECONDS = 60
+_FOR_READING, _WRITER = "ratchet_reading", "ratchet_writer"
+_EXAMPLES = "it should be like sqlite:////folder/ratchet.db or postgresql+psycopg://user:password@host:5432/ratchet"
+# Of PostgreSQL's error classes those that pass: connection lost, not enough of something, stopped by an operator,
+# serialisation and deadlock, a lock that was not given in time, a transaction that was ended for being idle, a standby.
+_PASSING = ("08", "53", "57", "40", "55P03", "25P03", "25006", "28P01", "28000", "3D000")
+_LIMIT_EXCEEDED = "54000"
 _FOR_EVER = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
 
 
@@ -55,30 +61,28 @@ class OffsetRow(SQLModel, table=True):
     next_offset: int
 
 
-def open_database(url: str) -> Engine:
-    """An engine for `sqlite:///abs/path.db` or any SQLAlchemy URL; a missing SQLite folder is made."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False})
-    event.listen(engine, "connect", _configure_sqlite)
-    event.listen(engine, "begin", _begin)
-    return engine
+def open_database(url: str, writer: str = "") -> Engine:
+    """An engine for `sqlite:///abs/path.db` or `postgresql+psycopg://...`; a missing SQLite folder is made.
 
-
-def create_tables(engine: Engine) -> None:
-    """Creates what is missing of every table that was imported; safe when several services start at once."""
-    with unavailable_when_down():
-        for attempt in range(CREATE_ATTEMPTS):
-            try:
-                SQLModel.metadata.create_all(engine)
-                return
-            except DBAPIError as error:
-                # PostgreSQL: another service made the same table between the look and the making.
-                if "already exists" not in str(error) or attempt == CREATE_ATTEMPTS - 1:
-                    raise
+    writer: whose transactions these are, a service's name. Those of one writer happen one after the other.
+    """
+    try:
+        parsed = make_url(url)
+        kind = parsed.get_dialect().name
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise BadConfig(f"RATCHET_DATABASE_URL is no database's URL: {error}; {_EXAMPLES}") from error
+    if kind == "postgresql":
+        engine = create_engine(parsed, **_postgresql_settings(parsed, writer))
+        event.listen(engine, "begin", _begin_postgresql)
+    elif kind == "sqlite":
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False})
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        raise BadConfig(f"RATCHET_DATABASE_URL names {kind}, which Ratchet does not know; {_EXAMPLES}")
+    return engine.execution_options(**{_WRITER: writer or "anybody"})
 
 
 @contextmanager
@@ -94,9 +98,20 @@ def reading(engine: Engine) -> Iterator[Session]:
 
     What is written in it is rolled back.
     """
-    view = engine.execution_options(**{_FOR_READING: True})
-    with unavailable_when_down(), Session(view, expire_on_commit=False) as session:
+    with unavailable_when_down(), Session(read_only(engine), expire_on_commit=False) as session:
         yield session
+
+
+def read_only(engine: Engine) -> Engine:
+    """The same database, where a transaction is for queries alone, as in `reading`."""
+    return engine.execution_options(**{_FOR_READING: True})
+
+
+@contextmanager
+def writing_alone(engine: Engine, what: str) -> Iterator[Connection]:
+    """One transaction, while no other process does the same `what`: it waits for its end."""
+    with engine.execution_options(**{_WRITER: what}).begin() as connection:
+        yield connection
 
 
 def insert_once(session: Session, row: SQLModel) -> bool:
@@ -120,10 +135,26 @@ def unavailable_when_down() -> Iterator[None]:
     except PoolTimeout as error:
         raise Unavailable(f"every connection to the database is in use: {error}") from error
     except DBAPIError as error:
-        code = (getattr(error.orig, "sqlite_errorcode", None) or 0) & 0xFF
-        if error.connection_invalidated or (isinstance(error, OperationalError) and code not in _FOR_EVER):
+        if is_outage(error):
             raise Unavailable(f"the database cannot be used now: {error.orig}") from error
         raise
+
+
+def is_outage(error: DBAPIError) -> bool:
+    """Whether the same statement may work later."""
+    if error.connection_invalidated:
+        return True
+    if state := getattr(error.orig, "sqlstate", None):
+        return str(state).startswith(_PASSING)
+    code = (getattr(error.orig, "sqlite_errorcode", None) or 0) & 0xFF
+    return isinstance(error, OperationalError) and code not in _FOR_EVER
+
+
+def cannot_hold(error: Exception) -> bool:
+    """Whether a value fits no column: a NUL, 10**30, a key too long for an index. It never will."""
+    if isinstance(error, (DataError, OverflowError)):
+        return True
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _LIMIT_EXCEEDED
 
 
 def _insert(session: Session, row: SQLModel) -> Any:
@@ -144,6 +175,33 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _begin(connection: Any) -> None:
+def _begin_sqlite(connection: Any) -> None:
     for_reading = connection.get_execution_options().get(_FOR_READING)
     connection.exec_driver_sql("BEGIN DEFERRED" if for_reading else "BEGIN IMMEDIATE")
+
+
+def _begin_postgresql(connection: Any) -> None:
+    options = connection.get_execution_options()
+    if options.get(_FOR_READING):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        return
+    # What was read before a write must still hold at the commit: as SQLite's one writer does, writers queue here.
+    name = f"ratchet writer {options[_WRITER]}"
+    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (name,))
+
+
+def _postgresql_settings(url: URL, writer: str) -> dict[str, Any]:
+    limits = {
+        "lock_timeout": f"{BUSY_TIMEOUT_SECONDS}s",
+        # A process that stopped in the middle of a transaction must not keep the others out for ever.
+        "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_SECONDS}s",
+        "timezone": "UTC",
+    }
+    given = url.query.get("options", "")
+    options = " ".join([str(given), *(f"-c {name}={value}" for name, value in limits.items())]).strip()
+    arguments = {
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "application_name": f"ratchet {writer}".strip(),
+        "options": options,
+    }
+    return {"pool_pre_ping": True, "pool_timeout": BUSY_TIMEOUT_SECONDS, "connect_args": arguments}

@@ -27,10 +27,11 @@ from services.annotation.verdicts import NotOnTheDesk, UnknownItem
 from shared.body_limit import BodyLimit
 from shared.bus import Bus, open_bus
 from shared.consumer import ConsumerLoop
-from shared.db import create_tables, open_database, reading, transaction
+from shared.db import open_database, reading, transaction
 from shared.errors import Unavailable
 from shared.events import utc_now
 from shared.outbox import OutboxPublisher
+from shared.schema import require
 from shared.settings import SharedSettings
 from shared.web import crash, create_app
 from shared.workloads import Deployment
@@ -73,8 +74,8 @@ class Parts:
 def build_app(shared: SharedSettings, settings: AnnotationSettings) -> FastAPI:
     """Raises BadConfig when ratchet.toml cannot be used, Unavailable when the database or the bus is away."""
     deployment = shared.deployment()
-    engine, bus = open_database(shared.database), open_bus(shared.bus)
-    create_tables(engine)
+    engine, bus = open_database(shared.database, SERVICE), open_bus(shared.bus)
+    require(engine, Path(__file__).parent)
     bus.ensure_topics()
     _bring_index_up_to_date(engine, deployment)
     metrics.start_at_zero(deployment.workloads)

@@ -1,13 +1,10 @@
 """Annotation's rows. Text lives in `samples`, `feedback` and `corrections` only; everything else holds ids and hashes.
 
-`train_examples` and `holdout_examples` are views: a snapshot reads one of them, and the first cannot see the holdout,
-because it asks the group's own row, decided once, and not only the example's copy of it.
+`train_examples` and `holdout_examples` are views, made by the first revision: a snapshot reads one of them, and the
+first cannot see the holdout, because it asks the group's own row, decided once, and not only the example's copy of it.
 """
 
-from typing import Any
-
-from sqlalchemy import BigInteger, Column, Connection, Index, LargeBinary, text
-from sqlalchemy import event as sql_event
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, text
 from sqlmodel import Field, SQLModel
 
 
@@ -146,19 +143,3 @@ class ExampleRow(SQLModel, table=True):
 
 
 VIEW_OF = {"train": "train_examples", "holdout": "holdout_examples"}
-
-_VIEW = """
-SELECT e.example_id, e.workload, e.group_id, e.kind, s.messages, c.ideal, s.answer
-FROM examples e
-JOIN prompt_groups g ON g.workload = e.workload AND g.group_id = e.group_id
-JOIN samples s ON s.answer_id = e.sample_id
-JOIN corrections c ON c.correction_id = e.correction_id
-WHERE e.state = 'active' AND e.split = '{split}' AND g.split = '{split}' AND s.split = '{split}'
-"""
-
-
-@sql_event.listens_for(SQLModel.metadata, "after_create")
-def _create_views(_target: Any, connection: Connection, **_: Any) -> None:
-    verb = "CREATE VIEW IF NOT EXISTS" if connection.dialect.name == "sqlite" else "CREATE OR REPLACE VIEW"
-    for split, name in VIEW_OF.items():
-        connection.execute(text(f"{verb} {name} AS {_VIEW.format(split=split)}"))

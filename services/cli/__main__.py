@@ -18,7 +18,7 @@ from services.cli.pages import for_people, headline, table_of
 from services.cli.plain import as_json as json_text
 from services.cli.plain import cell, shown
 from services.cli.stack import stack
-from shared.errors import RatchetError, Unusable
+from shared.errors import BadConfig, RatchetError, Unusable
 from shared.settings import SharedSettings
 
 app = typer.Typer(
@@ -67,6 +67,48 @@ def up(config: ConfigOption = None, data: DataOption = None) -> None:
     from services.cli.up import run_everything
 
     raise typer.Exit(run_everything(_settings(config, data)))
+
+
+@app.command()
+def migrate(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say where the tables stand; status 1 unless all are as needed")
+    ] = False,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Only print what would be run, for the database's own client")
+    ] = False,
+    down: Annotated[
+        str | None,
+        typer.Option("--down", metavar="OWNER=REVISION", help="Take revisions back to this one, or to `base`"),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="With --down: do not ask, what is dropped is gone")] = False,
+    data: DataOption = None,
+) -> None:
+    """Bring the database's tables to what this program needs; harmless when they are.
+
+    `ratchet up` does it by itself. It is one transaction: when it is interrupted, nothing has changed. Stop the
+    services first, and make a backup before --down.
+    """
+    from services.cli import migrate as migration
+
+    url = _settings(None, data).database
+    if sum((check, sql, down is not None)) > 1:
+        raise BadConfig("--check, --sql and --down are three different things; give one of them")
+    if sql:
+        return print(migration.script(url), end="")
+    if check:
+        lines, current = migration.look(url)
+    elif down is not None:
+        if not yes and not typer.confirm(f"Take back {down}? What its tables and columns hold is lost"):
+            raise typer.Exit(1)
+        lines, current = migration.downgrade(url, down), True
+    else:
+        lines, current = migration.upgrade(url), True
+    for line in lines:
+        out.print(line, highlight=False, markup=False)
+    if not current:
+        raise typer.Exit(1)
+    return None
 
 
 @app.command()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import httpx
 
+from services.cli.migrate import upgrade_when_there
 from services.cli.plain import shown
 from services.cli.supervisor import SERVICES, Supervisor, lock_data_folder
 from shared.errors import BadConfig
@@ -26,6 +27,7 @@ def run_everything(settings: SharedSettings) -> int:
     _check_ports(settings, names)
     say = _prefixed(sys.stdout.isatty())
     with lock_data_folder(settings.data_dir):
+        upgrade_when_there(settings.database, lambda line: say("ratchet", line))
         supervisor = Supervisor(names, os.environ, say)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: supervisor.stop())

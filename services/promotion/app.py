@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -18,8 +19,9 @@ from services.promotion.settings import PromotionSettings
 from shared.bus import open_bus
 from shared.calls import Caller
 from shared.consumer import ConsumerLoop
-from shared.db import create_tables, open_database
+from shared.db import open_database
 from shared.outbox import OutboxPublisher
+from shared.schema import require
 from shared.settings import SharedSettings
 from shared.web import configure_logging, crash, create_app, serve
 
@@ -27,8 +29,8 @@ from shared.web import configure_logging, crash, create_app, serve
 def build(shared: SharedSettings, own: PromotionSettings, on_crash: Callable[[BaseException], None] = crash) -> FastAPI:
     """The app; its threads run while its lifespan does. Raises BadConfig."""
     fleet = Fleet(shared.deployment(), shared.upstreams)
-    engine = open_database(shared.database)
-    create_tables(engine)
+    engine = open_database(shared.database, SERVICE)
+    require(engine, Path(__file__).parent)
     bus = open_bus(shared.bus)
     bus.ensure_topics()
     publisher = OutboxPublisher(engine, bus, SERVICE, on_crash=on_crash)

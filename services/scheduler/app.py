@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from fastapi import FastAPI
 
@@ -24,8 +25,9 @@ from services.scheduler.workshop import Workshop
 from shared.body_limit import BodyLimit
 from shared.bus import open_bus
 from shared.calls import Caller
-from shared.db import create_tables, open_database
+from shared.db import open_database
 from shared.outbox import OutboxPublisher
+from shared.schema import require
 from shared.settings import SharedSettings
 from shared.web import configure_logging, crash, create_app, serve
 
@@ -35,8 +37,8 @@ log = logging.getLogger(__name__)
 def build_app(shared: SharedSettings, own: SchedulerSettings) -> FastAPI:
     """Everything wired, nothing started; the app's lifespan starts and stops the background parts."""
     deployment = shared.deployment()
-    engine = open_database(shared.database)
-    create_tables(engine)
+    engine = open_database(shared.database, SERVICE)
+    require(engine, Path(__file__).parent)
     bus = open_bus(shared.bus)
     bus.ensure_topics()
     annotation = Caller(shared.url_of("annotation"), timeout_seconds=120.0)  # a large snapshot takes its time

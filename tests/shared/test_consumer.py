@@ -16,13 +16,16 @@ from shared import consumer as consumer_module
 from shared import topics
 from shared.bus import Outgoing, Position
 from shared.consumer import ConsumerLoop
-from shared.db import InboxRow, OffsetRow, OutboxRow, create_tables, open_database, transaction
+from shared.db import InboxRow, OffsetRow, OutboxRow, open_database, transaction
 from shared.dead_letters import DeadLetter
 from shared.errors import Unavailable, Unusable
 from shared.events import ExampleCurated, FeedbackGiven, KnowledgeGapFound, encode
 from shared.ids import first_uuid7_at, uuid7
 from shared.outbox import Outbox, OutboxPublisher, publish_pending
 from shared.sqlite_log import SqliteBus
+from tests.databases import of_folder
+
+pytestmark = pytest.mark.usefixtures("database")
 
 
 class SeenRow(SQLModel, table=True):
@@ -46,8 +49,8 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite://{folder / 'bus.db'}"
         self.bus = SqliteBus.open(self.url)
-        self.engine: Engine = open_database(f"sqlite:///{folder / 'ratchet.db'}")
-        create_tables(self.engine)
+        self.engine: Engine = open_database(of_folder(folder), "tester")
+        SeenRow.metadata.tables["test_seen"].create(self.engine)
         self.crashes: list[BaseException] = []
         self.commits = 0
         self.stumble: Callable[[FeedbackGiven], None] = lambda event: None
@@ -286,7 +289,7 @@ def test_a_slow_batch_is_committed_in_parts(world: World, monkeypatch: pytest.Mo
 
 def test_a_database_that_is_locked_is_waited_for(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.db.BUSY_TIMEOUT_SECONDS", 0.05)
-    impatient = open_database(f"sqlite:///{tmp_path / 'ratchet.db'}")
+    impatient = open_database(of_folder(tmp_path), "tester")
     world.publish(feedback("f1"))
     with transaction(world.engine) as session:
         session.connection()  # from here on it holds the write lock

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlmodel import select
 
-from shared.db import InboxRow, OffsetRow, create_tables, insert_once, open_database, put, reading, transaction
-from shared.errors import Unavailable
+from shared.db import InboxRow, OffsetRow, insert_once, open_database, put, reading, transaction
+from shared.errors import BadConfig, Unavailable
+from shared.processes import free_ports
+from tests.databases import make_tables
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_database(f"sqlite:///{tmp_path / 'deep' / 'folder' / 'ratchet.db'}")
-    create_tables(engine)
+def engine(database: str) -> Iterator[Engine]:
+    engine = open_database(database, "tester")
     yield engine
     engine.dispose()
 
@@ -84,34 +85,76 @@ def test_a_row_is_inserted_once_and_overwritten_in_place(engine: Engine) -> None
         assert session.exec(select(OffsetRow.next_offset)).all() == [3]
 
 
-def test_several_services_make_the_tables_at_once(tmp_path: Path) -> None:
-    engines = [open_database(f"sqlite:///{tmp_path / 'ratchet.db'}") for _ in range(6)]
+def test_writers_of_one_service_wait_for_each_other_even_for_rows_that_are_not_there_yet(
+    engine: Engine, database: str
+) -> None:
+    """Two processes count, then add one more: with a lock on rows alone both would count the same."""
+    another = open_database(database, "tester")
+
+    def add(number: int) -> None:
+        with transaction((engine, another)[number % 2]) as session:
+            count = len(session.exec(select(InboxRow.event_id)).all())
+            insert_once(session, InboxRow(consumer="c", event_id=f"e{count}"))
+
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(create_tables, engines))
-    assert names(engines[0]) == []
-    for engine in engines:
-        engine.dispose()
+        list(pool.map(add, range(24)))
+    assert len(names(engine)) == 24
+    another.dispose()
 
 
-def test_a_lock_held_too_long_is_unavailable(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_held_too_long_is_unavailable(engine: Engine, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.db.BUSY_TIMEOUT_SECONDS", 0.05)
-    impatient = open_database(str(engine.url))
+    impatient = open_database(database, "tester")
     with transaction(engine) as holder:
         holder.connection()
-        with pytest.raises(Unavailable, match="locked"), transaction(impatient) as session:
+        with pytest.raises(Unavailable, match="lock"), transaction(impatient) as session:
             session.connection()
     impatient.dispose()
 
 
-def test_a_folder_that_is_away_is_unavailable(tmp_path: Path, engine: Engine) -> None:
-    engine.dispose()
+def test_reading_sees_one_state_while_others_write(engine: Engine) -> None:
+    with reading(engine) as session:
+        assert session.exec(select(InboxRow.event_id)).all() == []
+        with transaction(engine) as writer:
+            insert_once(writer, InboxRow(consumer="c", event_id="e"))
+        assert session.exec(select(InboxRow.event_id)).all() == []
+    assert names(engine) == ["e"]
+
+
+def test_a_missing_table_is_a_bug_and_not_an_outage(engine: Engine) -> None:
+    with pytest.raises((OperationalError, ProgrammingError), match="nowhere"), transaction(engine) as session:
+        session.connection().execute(text("SELECT * FROM nowhere"))
+
+
+def test_a_folder_is_made_and_one_that_is_away_is_unavailable(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'deep' / 'folder' / 'ratchet.db'}"
+    make_tables(url)
+    engine = open_database(url)
     (tmp_path / "deep").rename(tmp_path / "gone")
     with pytest.raises(Unavailable, match="unable to open"):
         names(engine)
     (tmp_path / "gone").rename(tmp_path / "deep")
     assert names(engine) == []
+    engine.dispose()
 
 
-def test_a_missing_table_is_a_bug_and_not_an_outage(engine: Engine) -> None:
-    with pytest.raises(OperationalError, match="no such table"), transaction(engine) as session:
-        session.connection().execute(text("SELECT * FROM nowhere"))
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("ratchet.db", "no database's URL"),
+        ("postgres://ratchet@db/ratchet", "no database's URL"),
+        ("mysql+mysqldb://ratchet@db/ratchet", "RATCHET_DATABASE_URL"),
+    ],
+)
+def test_a_url_of_no_database_we_know_is_refused_with_an_example(url: str, words: str) -> None:
+    with pytest.raises(BadConfig, match=words) as refused:
+        open_database(url)
+    assert "postgresql+psycopg://" in str(refused.value)
+
+
+def test_a_database_server_that_is_not_there_is_unavailable() -> None:
+    (port,) = free_ports(1)
+    engine = open_database(f"postgresql+psycopg://ratchet:secret@127.0.0.1:{port}/ratchet")
+    with pytest.raises(Unavailable, match="connection failed") as refused:
+        names(engine)
+    assert "secret" not in str(refused.value)

@@ -17,10 +17,11 @@ from services.annotation.filling import fill
 from services.annotation.grouping import group_key, split_of
 from services.annotation.local_desk import LocalDesk
 from services.annotation.tables import ExampleRow, SampleRow
-from shared.db import OutboxRow, create_tables, open_database, transaction
+from shared.db import OutboxRow, open_database, transaction
 from shared.events import AnswerServed, Event, FeedbackGiven, decode
 from shared.outbox import Outbox
 from shared.workloads import Workload
+from tests.databases import of_folder
 
 SCHEMA = {"type": "object", "required": ["queue"], "properties": {"queue": {"type": "string"}}}
 
@@ -52,8 +53,7 @@ class World:
 
     @classmethod
     def in_folder(cls, folder: Path, **workloads: Workload) -> "World":
-        engine = open_database(f"sqlite:///{folder}/annotation.db")
-        create_tables(engine)
+        engine = open_database(of_folder(folder), "annotation")
         return cls(engine, {name.replace("_", "-"): w for name, w in (workloads or {"triage": a_workload()}).items()})
 
     def now(self) -> str:

@@ -9,6 +9,8 @@ from services.annotation.tables import ExampleRow
 from shared.errors import Unavailable
 from tests.services.annotation.annotation_world import World, a_workload
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 class FarDesk:
     """A desk somewhere else: items are pushed to it, verdicts are pulled from it, and it can be away."""

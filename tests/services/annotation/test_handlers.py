@@ -8,6 +8,8 @@ from shared.errors import Unusable
 from shared.events import AnswerServed
 from tests.services.annotation.annotation_world import SCHEMA, World, a_question, a_workload
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 def quiet_world(folder: Path, **changes: object) -> World:
     """Nothing is audited: a training sample needs a signal."""

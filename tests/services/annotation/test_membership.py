@@ -12,6 +12,8 @@ from services.annotation.tables import BandRow, GroupRow, PromptRow
 from shared.workloads import Grouping
 from tests.services.annotation.annotation_world import World, a_question, a_workload
 
+pytestmark = pytest.mark.usefixtures("database")
+
 LONG = " ".join(f"word{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(60))
 
 

@@ -15,6 +15,7 @@ from shared.bus import Bus, Outgoing, open_bus
 from shared.events import AnswerServed, Event, FeedbackGiven, encode
 from shared.settings import SharedSettings
 from shared.topics import ANSWERS, FEEDBACK
+from tests.databases import make_tables
 
 TOML = """
 [models.tiny]
@@ -42,6 +43,7 @@ class Annotation:
         (folder / "ratchet.toml").write_text(TOML)
         (folder / "triage.json").write_text(SCHEMA)
         self.settings = SharedSettings(config=folder / "ratchet.toml", data_dir=folder / "data")
+        make_tables(self.settings.database)
         self.bus: Bus = open_bus(self.settings.bus)
         self.client = TestClient(build_app(self.settings, AnnotationSettings(desk_interval_seconds=0.2)))
 

@@ -14,10 +14,11 @@ import pytest
 
 from shared.bus import Outgoing, open_bus
 from shared.consumer import ConsumerLoop
-from shared.db import create_tables, open_database
+from shared.db import open_database
 from shared.events import AnswerServed, ExampleCurated, SampleCorrected, encode
 from shared.settings import SharedSettings
 from shared.topics import ANSWERS, CURATION
+from tests.databases import make_tables
 
 TOML = """
 [models.tiny]
@@ -48,6 +49,7 @@ class Service:
             "RATCHET_ANNOTATION_PORT": str(self.port),
         }
         self.settings = SharedSettings(config=folder / "ratchet.toml", data_dir=folder / "data")
+        make_tables(self.settings.database)
         self.log = folder / "service.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -117,8 +119,8 @@ def test_the_service_goes_on_where_it_was_killed(service: Service, tmp_path: Pat
 def facts_on_the_bus(service: Service, database: Path, count: int) -> list[type]:
     """What another service hears of the curation, each event once."""
     heard: list[type] = []
+    make_tables(f"sqlite:///{database}")
     engine = open_database(f"sqlite:///{database}")
-    create_tables(engine)
     bus = open_bus(service.settings.bus)
     loop = ConsumerLoop(
         service="reader",

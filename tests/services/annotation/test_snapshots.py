@@ -11,6 +11,8 @@ from shared.artifacts import path_of, verify
 from shared.errors import Unavailable, Unusable
 from tests.services.annotation.annotation_world import World
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 def corrected_world(folder: Path, each: int = 3) -> World:
     """As many training and holdout examples, every second one good."""

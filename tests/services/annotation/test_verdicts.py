@@ -8,6 +8,8 @@ from services.annotation.verdicts import NotOnTheDesk, UnknownItem
 from shared.events import ExampleCurated, ExampleRejected, ExampleRetired, KnowledgeGapFound, SampleCorrected
 from tests.services.annotation.annotation_world import SCHEMA, World, a_workload
 
+pytestmark = pytest.mark.usefixtures("database")
+
 PROMPT = "Ticket 17: the router in the hall is down"
 
 

@@ -17,7 +17,7 @@ def servers() -> Iterator[list[ModelServerDouble]]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, servers: list[ModelServerDouble]) -> Iterator[Stage]:
+def stage(tmp_path: Path, database: str, servers: list[ModelServerDouble]) -> Iterator[Stage]:
     made = Stage(tmp_path, [server.url for server in servers])
     yield made
     made.end()

@@ -19,12 +19,13 @@ from services.promotion.serving import SERVICE, Stewardship
 from services.promotion.settings import PromotionSettings
 from services.promotion.tables import ModelRow, WorkRow
 from shared.artifacts import path_of, read_manifest, sha256_of, sha256_of_files, uri_of, writing
-from shared.db import OutboxRow, create_tables, open_database, transaction
+from shared.db import OutboxRow, open_database, transaction
 from shared.errors import Unavailable, Unusable
 from shared.events import CandidateTrained, Event, JobFailed, VersionsEvaluated, decode
 from shared.ids import version_name
 from shared.outbox import Outbox
 from shared.workloads import read_deployment
+from tests.databases import of_folder
 
 WORKLOAD = "triage"
 HARNESS = "5" * 64
@@ -185,8 +186,7 @@ class Stage:
 
     def begin(self) -> None:
         """As a new process would, on the same database."""
-        self.engine: Engine = open_database(f"sqlite:///{self.folder / 'ratchet.db'}")
-        create_tables(self.engine)
+        self.engine: Engine = open_database(of_folder(self.folder), "promotion")
         self.reconciler = Reconciler(self.engine, self.fleet, self.settings, clock=lambda: self.now)
         self.stewardship = Stewardship(self.engine, self.fleet, self.reconciler)
         self.candidacy = Candidacy(

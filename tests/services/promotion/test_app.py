@@ -19,6 +19,7 @@ from shared.bus import Bus, Outgoing, open_bus
 from shared.errors import Unavailable
 from shared.events import TOPIC_OF, Event, encode, key_of
 from shared.settings import SharedSettings
+from tests.databases import make_tables
 from tests.services.promotion.model_server_double import ModelServerDouble
 from tests.services.promotion.stage_set import WORKLOAD, Annotation, Scheduler, seal_run, write_config
 
@@ -75,6 +76,7 @@ class Whole:
             scheduler_url=self.neighbours[1].url,
         )
         self.own = PromotionSettings(reconcile_seconds=0.1, work_seconds=0.05, replica_timeout_seconds=1.0)
+        make_tables(self.shared.database)
         self.bus: Bus = open_bus(self.shared.bus)
         self.bus.ensure_topics()
         self.crashes: list[BaseException] = []

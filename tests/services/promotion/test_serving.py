@@ -18,6 +18,7 @@ from shared.artifacts import path_of
 from shared.db import open_database, transaction
 from shared.errors import Unavailable, Unusable
 from shared.events import utc_now
+from tests.databases import of_folder
 from tests.services.promotion.model_server_double import ModelServerDouble
 from tests.services.promotion.stage_set import WORKLOAD, Stage, seal_run
 
@@ -152,7 +153,7 @@ def test_promoters_that_race_leave_exactly_one_champion_at_all_times(stage: Stag
     finished, seen, failures = threading.Event(), set[int](), list[BaseException]()
 
     def race(version: str, rounds: int) -> None:
-        engine = open_database(str(stage.engine.url))
+        engine = open_database(of_folder(stage.folder), "promotion")
         reconciler = Reconciler(engine, stage.fleet, stage.settings)
         stewardship = Stewardship(engine, stage.fleet, reconciler)
         try:
@@ -165,7 +166,7 @@ def test_promoters_that_race_leave_exactly_one_champion_at_all_times(stage: Stag
             engine.dispose()
 
     def observe() -> None:
-        engine = open_database(str(stage.engine.url))
+        engine = open_database(of_folder(stage.folder), "promotion")
         while not finished.is_set():
             with transaction(engine) as session:
                 query = select(ModelRow).where(ModelRow.stage == stages.Stage.CHAMPION, ModelRow.workload == WORKLOAD)

@@ -25,9 +25,10 @@ from services.scheduler.tables import JobRow
 from services.scheduler.ticks import Ticker
 from services.scheduler.workshop import Workshop
 from shared import artifacts
-from shared.db import OutboxRow, create_tables, open_database, transaction
+from shared.db import OutboxRow, open_database, transaction
 from shared.events import Event, decode
 from shared.workloads import Deployment
+from tests.databases import of_folder
 
 BY_HAND = Asked("hand", "Ada", "to see it work")
 BY_COUNT = Asked("count", "trigger", "50 new examples")
@@ -72,8 +73,7 @@ class Stage:
     snapshots_taken: int = 0
 
     def __post_init__(self) -> None:
-        self.engine: Engine = open_database(f"sqlite:///{self.folder / 'ratchet.db'}")
-        create_tables(self.engine)
+        self.engine: Engine = open_database(of_folder(self.folder), "scheduler")
         self.script = self.folder / "script.json"
         self.intake = Intake(
             engine=self.engine,

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from services.scheduler import jobs, repository
 from services.scheduler.jobs import Claim, LeaseLost
@@ -247,7 +247,7 @@ class JobTable(RuleBasedStateMachine):
             assert (row.state in ("done", "failed")) == (row.id in ended)
 
 
-JobTable.TestCase.settings = settings(
-    max_examples=10, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-)
-TestJobTable = JobTable.TestCase
+@pytest.mark.usefixtures("database")
+def test_whatever_happens_in_whatever_order_a_job_has_one_owner_and_one_ending() -> None:
+    small = settings(max_examples=10, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(JobTable, settings=small)

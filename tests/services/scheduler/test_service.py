@@ -21,6 +21,7 @@ from shared.artifacts import path_of, read_manifest
 from shared.bus import Outgoing, open_bus
 from shared.events import CandidateTrained, Event, ExampleCurated, JobFailed, JobStarted, decode, encode
 from shared.processes import free_ports
+from tests.databases import make_tables
 from tests.services.scheduler.stage import CHILD, is_alive, until, write_snapshot
 
 pytestmark = pytest.mark.slow
@@ -74,6 +75,7 @@ class Deployed:
         self.script = self.folder / "script.json"
         self.bus_url = f"sqlite:///{self.folder / 'bus.db'}"
         (self.folder / "ratchet.toml").write_text(RATCHET_TOML)
+        make_tables(f"sqlite:///{self.folder / 'ratchet.db'}")
         self.bus = open_bus(self.bus_url)
         self.bus.ensure_topics()
 

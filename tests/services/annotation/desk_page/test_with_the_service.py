@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, expect
 
 from shared.bus import Outgoing, open_bus
 from shared.events import TOPIC_OF, AnswerServed, Event, FeedbackGiven, encode, key_of
+from tests.databases import make_tables
 from tests.services.annotation.desk_page.screen import ANSWER, FIXED, SCHEMA, Desk
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -53,6 +54,7 @@ class Service:
             "RATCHET_ANNOTATION_PORT": str(self.port),
             "RATCHET_ANNOTATION_DESK_INTERVAL_SECONDS": "0.2",
         }
+        make_tables(f"sqlite:///{self.folder / 'ratchet.db'}")
         command = [sys.executable, "-m", "services.annotation"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, env={**os.environ, **settings}, stderr=log, stdout=log)
