@@ -17,7 +17,7 @@ SPREAD := -n $(shell nproc 2>/dev/null || echo 2) --dist loadfile --no-loadscope
 CODE := infra services shared training tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo test test-fast test-real check format constraints bench clean
+.PHONY: help install browser demo test test-fast test-real test-gpu check format constraints bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,7 +28,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which with PYTHON=..."; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv does not work here; on Debian: apt-get install python3-venv"; exit 1; }
 	@test -x $(UV) || $(BIN)/pip install --quiet uv
-	$(UV) pip install --python $(BIN)/python $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND)) -c constraints.txt -e . --group dev
+	$(UV) pip install --compile-bytecode --python $(BIN)/python $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND)) -c constraints.txt -e . --group dev
 	@touch $@
 
 browser: ## Chromium for the browser tests, from the system's packages
@@ -46,6 +46,9 @@ test-fast: install ## the tests that take under two minutes together
 
 test-real: install ## the tests that install and start the real servers (tests/real)
 	RATCHET_TEST_REAL=1 $(BIN)/python -m pytest tests/real -x
+
+test-gpu: install ## the tests that need a GPU (tests/gpu)
+	RATCHET_TEST_GPU=1 $(BIN)/python -m pytest tests/gpu -s
 
 check: install ## ruff, mypy and the import rules
 	$(BIN)/ruff format --check $(CODE)

@@ -15,6 +15,7 @@ from rich.text import Text
 from services.cli.demo.application import Reply, fields_right, is_exact
 from services.cli.demo.scenario import WORKLOAD
 from services.cli.lineage import Lineage, drawn
+from services.cli.plain import cell
 from shared.errors import RatchetError
 from shared.settings import SharedSettings
 
@@ -125,7 +126,7 @@ def _before_and_after(figures: Figures) -> Table:
     table.add_row("fields right", *[f"{f:.1%}" for f in fields])
     table.add_row("requests", str(len(figures.before)), str(len(figures.after)), end_section=True)
     for before, after in list(zip(figures.before, figures.after, strict=True))[:3]:
-        table.add_row(Text(before.ticket.text), Text(before.answer), Text(after.answer), end_section=True)
+        table.add_row(cell(before.ticket.text), cell(before.answer), cell(after.answer), end_section=True)
     return table
 
 
