@@ -34,7 +34,7 @@ def topics() -> str:
 
 def metrics() -> str:
     rows = []
-    for module in _modules("metrics", shared_metrics):
+    for module in modules("metrics", shared_metrics):
         for metric in vars(module).values():
             if isinstance(metric, MetricWrapperBase):
                 family = metric.describe()[0]
@@ -46,7 +46,7 @@ def metrics() -> str:
 
 def settings() -> str:
     rows = []
-    for module in _modules("settings", shared_settings):
+    for module in modules("settings", shared_settings):
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, EnvironmentSettings) and value is not EnvironmentSettings:
                 rows += list(_settings_of(value))
@@ -84,7 +84,7 @@ def _settings_of(owner: type[EnvironmentSettings]) -> Iterator[tuple[str, str, s
         yield f"`{prefix}{name.upper()}`", "empty" if default == "``" else default, field.description or ""
 
 
-def _modules(name: str, shared: ModuleType) -> Iterable[ModuleType]:
+def modules(name: str, shared: ModuleType) -> Iterable[ModuleType]:
     yield shared
     for service in pkgutil.iter_modules(services.__path__, "services."):
         package = importlib.import_module(service.name)
