@@ -184,7 +184,9 @@ def _commands(data: Mapping[str, Any]) -> str:
     train += ["--replay REPLAY.jsonl"] if training.get("replay") else []
     suite = lineage.get("holdout_uri") or f"artifacts/snapshots/{holdout['snapshot_id']}"
     score = ["python -m training.evaluate", f"--base {base}", "--version again=again/adapter"]
-    score += [f"--suite {shlex.quote(f'holdout={place(suite)}')}"]
+    scorer = f":{holdout['scorer']}" if holdout.get("scorer") else ""
+    score += [f"--suite {shlex.quote(f'holdout={place(suite)}{scorer}')}"]
+    score += ["--schema SCHEMA.json"] if holdout.get("schema_checked") else []
     return "\n".join(
         " \\\n    ".join([*lines, out]) for lines, out in ((train, "--out again"), (score, "--out again.eval"))
     )

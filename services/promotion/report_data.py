@@ -58,6 +58,8 @@ class Holdout(TypedDict):
     test: str  # "mid-p McNemar", "cluster sign-flip permutation"
     p_value: float | None
     mcnemar_p: NotRequired[float | None]  # of `paired`, whichever test decided
+    scorer: NotRequired[str | None]  # that scored each answer
+    schema_checked: NotRequired[bool]  # against the workload's answer schema
 
 
 class Guard(TypedDict):

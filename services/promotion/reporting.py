@@ -167,6 +167,8 @@ def _holdout(case: Case, evaluation: Evaluation, figures: Figures) -> Holdout:
         test=figures.test,
         p_value=figures.p_value,
         mcnemar_p=figures.mcnemar_p,
+        scorer=evaluation.manifest.get("suites", {}).get(HOLDOUT, {}).get("scorer"),
+        schema_checked=evaluation.manifest.get("settings", {}).get("schema") is not None,
     )
 
 

@@ -295,6 +295,13 @@ def test_the_commands_to_do_it_again_are_safe_to_paste() -> None:
     assert "--base &#39;x; rm -rf ~&#39;" in render_report(changed(lineage=lineage))
 
 
+def test_the_commands_to_do_it_again_score_as_the_gate_did() -> None:
+    holdout = REPORT["holdout"] | {"scorer": "json_fields", "schema_checked": True}
+    html = render_report(changed(holdout=holdout))
+    assert ":json_fields" in html
+    assert "--schema SCHEMA.json" in html
+
+
 @given(st.text(), st.text())
 def test_a_diff_joins_to_both_texts_again(before: str, after: str) -> None:
     parts = word_diff(before, after)
