@@ -34,6 +34,7 @@ CONTROLLER_PORT = 9094
 HOST_PORT = 19092  # Kafka's listener for clients on this machine, told another address than those in the network
 ARGILLA_HOME = Path("/var/lib/argilla")
 RULES = "/etc/prometheus/rules"
+ALERT_TOKEN = "/etc/alertmanager/alert-token"
 HEADROOM = 2  # a container's limit against what the server is measured to need: beyond it is a leak, not a load
 SETTINGS = StackSettings.model_construct()
 # The worker listens on no port; its answer is what it keeps registered in Redis, under this container's name.
@@ -64,7 +65,7 @@ def servers() -> dict[str, Part]:
 def configs() -> dict[str, Part]:
     """Files made from the native stack's own functions; compose puts the secrets in when it starts."""
     made = prometheus.configuration(at, service_at, f"{RULES}/*.yml")
-    told = alertmanager.configuration(f"http://{service_at('scheduler')}")
+    told = alertmanager.configuration(f"http://{service_at('scheduler')}", ALERT_TOKEN)
     password = credentials().redis_password
     return {
         "databases.sql": {"content": "".join(f"create database {n};\n" for n in postgres.DATABASES[1:])},
@@ -72,6 +73,7 @@ def configs() -> dict[str, Part]:
         "create_owner.py": {"content": argilla.CREATE_OWNER},
         "prometheus.yml": {"content": json.dumps(made, indent=1)},  # JSON is YAML too
         "alertmanager.yml": {"content": json.dumps(told, indent=1)},
+        "alert-token": {"content": secret("RATCHET_SCHEDULER_ALERT_TOKEN")},
     }
 
 
@@ -253,7 +255,10 @@ def _alertmanager() -> Part:
             "--cluster.listen-address=",
         ],
         environment=dict(alertmanager.ENVIRONMENT),
-        configs=[{"source": "alertmanager.yml", "target": "/etc/alertmanager/alertmanager.yml"}],
+        configs=[
+            {"source": "alertmanager.yml", "target": "/etc/alertmanager/alertmanager.yml"},
+            {"source": "alert-token", "target": ALERT_TOKEN},
+        ],
         ports=[published(port("RATCHET_STACK_ALERTMANAGER_PORT"), PORTS["alertmanager"])],
         volumes=["alertmanager:/alertmanager"],
         healthcheck=healthcheck("wget", "-q", "--spider", f"http://{LOOPBACK}:{PORTS['alertmanager']}/-/ready"),

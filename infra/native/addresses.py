@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable
 
-from infra.native.credentials import Credentials
+from infra.native.credentials import Credentials, token_in
 from infra.native.postgres import USER
 from infra.native.server import Place
 from infra.native.settings import Where
@@ -11,7 +11,11 @@ from infra.native.settings import Where
 
 def addresses(place: Place, names: Iterable[str]) -> dict[str, str]:
     """For the servers named; what none of them gives is left as it is."""
-    return addresses_at(place.settings.at, place.credentials, names)
+    names = list(names)
+    given = addresses_at(place.settings.at, place.credentials, names)
+    if "alertmanager" in names:
+        given["RATCHET_SCHEDULER_ALERT_TOKEN"] = token_in(place.layout.alert_token)
+    return given
 
 
 def addresses_at(at: Where, credentials: Credentials, names: Iterable[str]) -> dict[str, str]:

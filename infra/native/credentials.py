@@ -1,4 +1,4 @@
-"""The stack's passwords and keys: drawn once, kept in one file that only its owner may read.
+"""The stack's passwords and keys: drawn once, kept in files that only their owner may read.
 
 Twice: the same values. Two at once: the first file that is there wins.
 """
@@ -27,7 +27,7 @@ class Credentials:
 def credentials_in(path: Path) -> Credentials:
     """Those in the file; drawn and written first where there is no file."""
     if not path.exists():
-        _write_new(path, _drawn())
+        _write_new(path, json.dumps(asdict(_drawn()), indent=1))
     try:
         found = json.loads(path.read_text("utf-8"))
         return Credentials(**{f.name: str(found[f.name]) for f in fields(Credentials)})
@@ -36,6 +36,15 @@ def credentials_in(path: Path) -> Credentials:
             f"{path} does not hold this stack's passwords ({error!r}). Put the file back; without it the data beside "
             f"it cannot be opened: remove {path.parent} to begin anew"
         ) from error
+
+
+def token_in(path: Path) -> str:
+    """The token in a file of its own, for a server that reads it from there; drawn and written first where none is."""
+    if not path.exists():
+        _write_new(path, secrets.token_hex(24))
+    if token := path.read_text("utf-8").strip():
+        return token
+    raise BadConfig(f"{path} is empty; remove it, and the next start draws a token")
 
 
 def _drawn() -> Credentials:
@@ -49,13 +58,13 @@ def _drawn() -> Credentials:
     )
 
 
-def _write_new(path: Path, drawn: Credentials) -> None:
+def _write_new(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(handle, "w") as file:
-            json.dump(asdict(drawn), file, indent=1)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         try:

@@ -40,6 +40,11 @@ class Layout:
     def credentials(self) -> Path:
         return self.root / "credentials.json"
 
+    @property
+    def alert_token(self) -> Path:
+        """What Alertmanager shows the scheduler; in a file of its own, since Alertmanager reads it from there."""
+        return self.root / "alert-token"
+
     def make(self) -> None:
         for folder in (self.lock.parent, self.root / "logs", self.root / "servers-data", self.servers):
             folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from infra.compose.parts import as_environment, at
-from infra.compose.servers import service_at
+from infra.compose.servers import ALERT_TOKEN, service_at
 from infra.compose.variables import credentials, ports
 from infra.native import alertmanager, argilla, kafka, opensearch, postgres, prometheus, redis, vllm
 from infra.native.addresses import addresses_at
@@ -121,7 +121,10 @@ def test_prometheus_scrapes_the_same_and_keeps_it_as_long(native: dict[str, Serv
 
 def test_alertmanager_tells_the_scheduler_the_same(native: dict[str, Server]) -> None:
     made = json.loads(DOCUMENT["configs"]["alertmanager.yml"]["content"])
-    assert made == json.loads(json.dumps(alertmanager.configuration(f"http://{service_at('scheduler')}")))
+    assert made == json.loads(json.dumps(alertmanager.configuration(f"http://{service_at('scheduler')}", ALERT_TOKEN)))
+    assert {"source": "alert-token", "target": ALERT_TOKEN} in PARTS["alertmanager"]["configs"]
+    shown = DOCUMENT["configs"]["alert-token"]["content"]
+    assert shown == PARTS["scheduler"]["environment"]["RATCHET_SCHEDULER_ALERT_TOKEN"]
     assert f"http://{service_at('scheduler')}/v1/alerts" in json.dumps(made)
     assert PARTS["alertmanager"]["environment"] == native["alertmanager"].environment
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.native.credentials import credentials_in
+from infra.native.credentials import credentials_in, token_in
 from shared.errors import BadConfig
 
 
@@ -27,3 +27,17 @@ def test_a_damaged_file_is_refused_and_left_as_it_is(tmp_path: Path, text: str) 
     with pytest.raises(BadConfig, match=r"credentials\.json does not hold"):
         credentials_in(path)
     assert path.read_text() == text
+
+
+def test_a_token_is_drawn_once_into_a_file_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "stack" / "alert-token"
+    first = token_in(path)
+    assert len(first) >= 32
+    assert token_in(path) == first == path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_empty_token_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "alert-token").write_text("\n")
+    with pytest.raises(BadConfig, match="alert-token is empty"):
+        token_in(tmp_path / "alert-token")
