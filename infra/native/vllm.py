@@ -1,4 +1,7 @@
-"""vLLM on the CPU, which loads and unloads adapters while it serves. Only when it is asked for by name."""
+"""vLLM on the CPU, which loads and unloads adapters while it serves. Only when it is asked for by name.
+
+It runs with the plugin in `vllm_plugin/`, without which its base answers wrongly beside adapters.
+"""
 
 from pathlib import Path
 
@@ -8,9 +11,15 @@ from infra.native.server import NotHealthy, Place, Server
 from infra.native.settings import HOST
 from shared.errors import BadConfig
 
-# What promotion and the gateway need of any vLLM, here and in docker-compose.yml.
-DIALECT = ("--enable-lora", "--max-lora-rank", "16", "--max-loras", "4", "--enable-request-id-headers")
+# What promotion and the gateway need of any vLLM, here and in docker-compose.yml. An adapter that was pushed out of
+# memory is read from its folder again by the next request for it, and when that fails the whole server ends: so there
+# is room for as many as the embedded server holds.
+DIALECT = (
+    *("--enable-lora", "--max-lora-rank", "16", "--max-loras", "4", "--max-cpu-loras", "16"),
+    "--enable-request-id-headers",
+)
 ENVIRONMENT = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+PLUGIN = Path(__file__).parent / "vllm_plugin"
 
 
 def vllm(place: Place) -> Server:
@@ -25,11 +34,13 @@ def vllm(place: Place) -> Server:
             *(python, "-m", "vllm.entrypoints.openai.api_server"),
             *("--model", str(Path(settings.vllm_model).resolve()), "--served-model-name", settings.vllm_served_name),
             *("--host", HOST, "--port", str(settings.vllm_port)),
-            *("--max-model-len", str(settings.vllm_max_length), "--max-num-seqs", "8"),
+            *("--dtype", settings.vllm_dtype, "--max-model-len", str(settings.vllm_max_length), "--max-num-seqs", "8"),
             *("--enforce-eager", *DIALECT),
         ],
         environment={
             **ENVIRONMENT,
+            "PYTHONPATH": str(PLUGIN),
+            "VLLM_PLUGINS": "ratchet_vllm",
             "VLLM_CPU_KVCACHE_SPACE": "1",
             "VLLM_CACHE_ROOT": str(place.layout.data("vllm")),
             "HF_HUB_OFFLINE": "1",

@@ -1,0 +1,3 @@
+import pytest
+
+pytest.register_assert_rewrite("tests.contracts.dialect", "tests.contracts.model_server_contract")
