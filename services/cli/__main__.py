@@ -140,6 +140,24 @@ def status(as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Check this deployment from its settings: what is wrong, and what to do about it.
+
+    Status 0: nothing is wrong; 1: something does not work; 2: a setting or ratchet.toml is wrong.
+    """
+    from services.cli.doctor.checks import examine
+    from services.cli.doctor.findings import status_of
+    from services.cli.doctor.page import as_object, show
+
+    findings = examine()
+    if as_json:
+        _print_json(as_object(findings))
+    else:
+        show(findings, out)
+    raise typer.Exit(status_of(findings))
+
+
+@app.command()
 def train(
     workload: Annotated[str, typer.Argument(help="Name of the workload")],
     preset: Annotated[str | None, typer.Option(help="default, careful, careless; else the workload's own")] = None,
