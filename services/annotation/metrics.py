@@ -1,9 +1,11 @@
 """Annotation's metrics, all of them."""
 
 from collections.abc import Mapping
+from typing import get_args
 
 from prometheus_client import Counter, Gauge
 
+from services.annotation.grouping import Split
 from services.annotation.selection import Signal
 from shared.workloads import Workload
 
@@ -32,3 +34,8 @@ def start_at_zero(workloads: Mapping[str, Workload]) -> None:
         for signal in Signal:
             if signal is not Signal.SCHEMA_INVALID or workload.answer_schema is not None:
                 SIGNALS.labels(name, signal)
+        for verdict in ("good", "fix", "discard"):
+            CORRECTIONS.labels(name, verdict)
+        for split in get_args(Split):
+            EXAMPLES.labels(name, split)
+            GROUPS.labels(name, split)

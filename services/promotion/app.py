@@ -7,6 +7,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from services.promotion import metrics
 from services.promotion.background import Repeating
 from services.promotion.candidacy import Candidacy
 from services.promotion.consumer import LISTENS_TO, handlers
@@ -29,6 +30,7 @@ from shared.web import configure_logging, crash, create_app, serve
 def build(shared: SharedSettings, own: PromotionSettings, on_crash: Callable[[BaseException], None] = crash) -> FastAPI:
     """The app; its threads run while its lifespan does. Raises BadConfig."""
     fleet = Fleet(shared.deployment(), shared.upstreams)
+    metrics.start_at_zero(fleet.deployment.workloads)
     engine = open_database(shared.database, SERVICE)
     require(engine, Path(__file__).parent)
     bus = open_bus(shared.bus)

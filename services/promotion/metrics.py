@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 from prometheus_client import Counter, Gauge
 
+from services.promotion.gate import Outcome
+
 VERDICTS = Counter("ratchet_promotion_verdicts_total", "Verdicts of the gate", ["workload", "verdict"])
 CHAMPION = Gauge("ratchet_promotion_champion_info", "1 for the version that serves", ["workload", "version"])
 PLAN_VERSION = Gauge("ratchet_promotion_plan_version", "Number of the serving plan")
@@ -16,6 +18,13 @@ ADAPTER_UNLOADS = Counter("ratchet_promotion_adapter_unloads_total", "Adapters t
 RECONCILE_ERRORS = Counter(
     "ratchet_promotion_reconcile_errors_total", "Times a model server could not be brought to what the plan needs"
 )
+
+
+def start_at_zero(workloads: Iterable[str]) -> None:
+    """A series that first appears as 1 shows no increase, so these are there from the start."""
+    for workload in workloads:
+        for outcome in Outcome:
+            VERDICTS.labels(workload, outcome)
 
 
 def show_champions(champions: Iterable[tuple[str, str]]) -> None:

@@ -2,6 +2,9 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.scheduler.tables import EVALUATE, STATES, TRAIN
+from services.scheduler.triggers import Trigger
+
 JOBS = Counter("ratchet_scheduler_jobs_total", "Jobs that came into a state", ["kind", "state"])
 JOB_SECONDS = Histogram(
     "ratchet_scheduler_job_seconds",
@@ -29,3 +32,13 @@ CHILD_SILENCE = Gauge(
 )
 TRIGGERS = Counter("ratchet_scheduler_triggers_total", "Trainings asked for, by what asked", ["trigger"])
 ALERTS = Counter("ratchet_scheduler_alerts_total", "Alerts received", ["outcome"])
+
+# A series that first appears as 1 shows no increase, so these are there from the start.
+for _kind in (TRAIN, EVALUATE):
+    CHILD_SILENCE.labels(_kind)
+    for _state in STATES:
+        JOBS.labels(_kind, _state)
+for _trigger in Trigger:
+    TRIGGERS.labels(_trigger)
+for _outcome in ("accepted", "ignored"):
+    ALERTS.labels(_outcome)
