@@ -14,9 +14,8 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from shared.errors import BadConfig, Unusable
+from shared.topics import MAX_RECORD_BYTES as MAX_RECORD_BYTES
 from shared.topics import TOPICS
-
-MAX_RECORD_BYTES = 4 * 2**20  # key and value together; Kafka topics are created with room for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,10 @@ class Bus(Protocol):
         ...
 
     def ensure_topics(self) -> None:
-        """Creates what is missing of shared.topics.TOPICS; harmless when all are there; raises Unavailable."""
+        """Creates what is missing of shared.topics.TOPICS; harmless when all are there; raises Unavailable.
+
+        One that exists otherwise than the table says stays as it is, and the log says so.
+        """
         ...
 
     def close(self) -> None: ...

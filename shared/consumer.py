@@ -67,7 +67,7 @@ class ConsumerLoop(threading.Thread):
         self._unusable_in_a_row = 0
         self._lag_at = 0.0
         self._pruned_at = time.monotonic()
-        self.waiting: str | None = None  # why nothing is consumed now; for readiness
+        self.waiting: str | None = "the bus was not reached yet"  # why nothing is consumed now; for readiness
         self.failed: BaseException | None = None
 
     def run(self) -> None:
@@ -90,10 +90,11 @@ class ConsumerLoop(threading.Thread):
 
     def _consume(self) -> None:
         """Polls and handles until stopped. A new bus consumer after each failure, from the committed offsets."""
+        self._bus.ensure_topics()
         consumer = self._bus.consumer(self._service, self._topics, starting_at=self._offsets)
         try:
             while not self._stopping.is_set():
-                records = consumer.poll(self._max_records, POLL_SECONDS)
+                records = consumer.poll(self._max_records, POLL_SECONDS if self.waiting is None else 0.0)
                 self._handle_all(consumer, records)
                 self.waiting = None
                 self._measure(consumer)

@@ -183,6 +183,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     datacontenttype: str = "application/json"
 
 
+_HEADERS = ("specversion", "id", "source", "type", "time", "dataschema")
+
 _encoder = msgspec.json.Encoder()
 _envelope_decoder = msgspec.json.Decoder(Envelope)
 _decoders = {name: msgspec.json.Decoder(event) for name, event in EVENTS.items()}
@@ -215,6 +217,17 @@ def decode(value: bytes) -> tuple[Envelope, Event]:
         return envelope, decoder.decode(envelope.data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unusable(f"not a usable event: {error}") from error
+
+
+def headers_of(value: bytes) -> list[tuple[str, bytes]]:
+    """CloudEvents' headers for a record of Kafka, to route or filter by without parsing; none when it is no event."""
+    try:
+        envelope = _envelope_decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+    named = {name: getattr(envelope, name) for name in _HEADERS}
+    content_type = ("content-type", b"application/cloudevents+json; charset=UTF-8")
+    return [content_type, *((f"ce_{name}", text.encode("utf-8", "replace")) for name, text in named.items() if text)]
 
 
 def key_of(event: Event) -> str:

@@ -75,14 +75,19 @@ class OutboxPublisher(threading.Thread):
         self._woken = threading.Event()
 
     def run(self) -> None:
+        topics_are_there = False
         try:
             while not self._stopping.is_set():
                 self._woken.wait(self._interval)
                 self._woken.clear()
                 try:
+                    if not topics_are_there:
+                        self._bus.ensure_topics()
+                        topics_are_there = True
                     while publish_pending(self._engine, self._bus, self._service) and not self._stopping.is_set():
                         pass
                 except Unavailable as error:
+                    topics_are_there = False
                     log.warning("events wait in the outbox: %s", error)
                     self._stopping.wait(RETRY_SECONDS)
         except BaseException as error:

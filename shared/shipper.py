@@ -69,6 +69,7 @@ class Shipper(threading.Thread):
         try:
             bus = self._open_bus()
             try:
+                bus.ensure_topics()  # again after every failure: a topic may have been deleted meanwhile
                 while not self._stopping.is_set():
                     self._ship_batch(drain, bus)
             finally:

@@ -39,7 +39,7 @@ class KafkaLog:
     def __init__(self) -> None:
         self._broker = MockBroker()
         self.url = (
-            f"kafka://{self._broker.address}?api_version=2.1&delivery_timeout_seconds=1.5&session_timeout_seconds=1"
+            f"kafka://{self._broker.address}?api_version=2.1&delivery_timeout_seconds=4&session_timeout_seconds=1"
         )
         self.down, self.up, self.close = self._broker.down, self._broker.up, self._broker.close
 

@@ -294,8 +294,7 @@ def test_a_database_that_is_locked_is_waited_for(world: World, tmp_path: Path, m
     with transaction(world.engine) as session:
         session.connection()  # from here on it holds the write lock
         loop = world.loop(engine=impatient)
-        until(lambda: loop.waiting is not None)
-        assert "locked" in str(loop.waiting)
+        until(lambda: "locked" in str(loop.waiting))
     until(lambda: world.offset() == 1)
     assert world.seen() == ["f1"]
     until(lambda: loop.waiting is None)
