@@ -4,7 +4,7 @@ It knows the house's right answer of each ticket the demo made, sees the model's
 the answer should have been. It never learns which items are held out: the desk does not tell.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -14,6 +14,18 @@ from training.tiny.house import Ticket
 NAME = "simulated-expert"
 
 
+class Expert(Protocol):
+    corrections: int
+
+    async def correct_next(self, truths: dict[str, Ticket]) -> dict[str, Any] | None:
+        """Works on the next waiting item whose ticket is in `truths` (by its text); the desk's progress afterwards.
+
+        None when nothing of them waits. Items of other tickets are passed over and stay waiting.
+        """
+
+    async def close(self) -> None: ...
+
+
 class SimulatedExpert:
     def __init__(self, annotation_url: str) -> None:
         self._client = httpx.AsyncClient(base_url=annotation_url, timeout=60)
@@ -21,10 +33,6 @@ class SimulatedExpert:
         self.corrections = 0
 
     async def correct_next(self, truths: dict[str, Ticket]) -> dict[str, Any] | None:
-        """Works on the next waiting item whose ticket is in `truths` (by its text); the desk's progress afterwards.
-
-        None when nothing of them waits. Items of other tickets are passed over and stay waiting.
-        """
         while True:
             asked = {"workload": WORKLOAD, "annotator": NAME, "after": self._after}
             response = await self._client.get("/v1/desk/next", params={k: v for k, v in asked.items() if v is not None})

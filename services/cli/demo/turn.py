@@ -22,7 +22,7 @@ import httpx
 from rich.console import Console
 
 from services.cli.demo.application import Application, Reply
-from services.cli.demo.expert import SimulatedExpert
+from services.cli.demo.expert import Expert, SimulatedExpert
 from services.cli.demo.figures import Figures, closing_page, how_to_call
 from services.cli.demo.scenario import (
     CLIENTS,
@@ -85,6 +85,7 @@ class Turn:
     seed: int
     truths: dict[str, Ticket] = field(default_factory=dict)
     requests: int = 0
+    services: tuple[str, ...] = ("gateway", "model_server", "annotation", "scheduler", "promotion")
 
     def __post_init__(self) -> None:
         first = self.seed * SEEDS_A_DEMO
@@ -96,7 +97,7 @@ class Turn:
 
     async def run(self) -> Figures:
         application = Application(self.settings.url_of("gateway"))
-        expert = SimulatedExpert(self.settings.url_of("annotation"))
+        expert = self.expert()
         try:
             await self._services_ready()
             before = await self._ask_fresh(application, "before")
@@ -124,9 +125,12 @@ class Turn:
             await expert.close()
             await self._client.aclose()
 
+    def expert(self) -> Expert:
+        return SimulatedExpert(self.settings.url_of("annotation"))
+
     async def _services_ready(self) -> None:
-        self.screen.step("Starting five services")
-        names = ("gateway", "model_server", "annotation", "scheduler", "promotion")
+        names = self.services
+        self.screen.step(f"Starting {len(names)} services")
         deadline = time.monotonic() + START_SECONDS
         waiting = set(names)
         while waiting:
@@ -184,7 +188,7 @@ class Turn:
                 raise Unavailable(f"only {stored} of {self.requests} answers were stored after {STEP_SECONDS:.0f} s")
             await asyncio.sleep(0.2)
 
-    async def _correct_first(self, expert: SimulatedExpert, application: Application) -> None:
+    async def _correct_first(self, expert: Expert, application: Application) -> None:
         self.screen.step("The expert corrects until the holdout is large enough to judge by")
         await self._correct_until(expert, application, train=TRAIN_EXAMPLES // 2, holdout=MIN_GROUPS)
 
@@ -197,8 +201,7 @@ class Turn:
         return await self._follow_verdict(version)
 
     async def _train_well(self, application: Application) -> tuple[dict[str, Any], list[Reply]]:
-        self.screen.step(f"{TRAIN_EXAMPLES} new examples start a training by themselves (preset default)")
-        version = await self._follow_training(await self._new_training({self._careless_job}))
+        version = await self._follow_training(await self._second_training(application))
         self.screen.step("Eight clients go on asking while the candidate is judged and takes over")
         async with application.asking_on(self._swap_tickets, pause_seconds=1.5) as replies:
             verdict = await self._follow_verdict(version)
@@ -209,9 +212,12 @@ class Turn:
         self.screen.say(f"{len(replies)} requests during the swap, {len(failed)} failed")
         return verdict, replies
 
-    async def _correct_until(
-        self, expert: SimulatedExpert, application: Application, *, train: int, holdout: int
-    ) -> None:
+    async def _second_training(self, application: Application) -> str:
+        """What starts the training with the default preset; the job's id."""
+        self.screen.step(f"{TRAIN_EXAMPLES} new examples start a training by themselves (preset default)")
+        return await self._new_training({self._careless_job})
+
+    async def _correct_until(self, expert: Expert, application: Application, *, train: int, holdout: int) -> None:
         """Corrects what waits, and lets the application ask more when nothing does."""
         while True:
             progress = await expert.correct_next(self.truths)
