@@ -10,7 +10,7 @@ from pathlib import Path
 from services.promotion.plan import Serving
 from services.promotion.tables import ModelRow
 from shared.artifacts import path_of, sha256_of_files, verify
-from shared.errors import ArtifactInvalid
+from shared.errors import ArtifactInvalid, Unusable
 from shared.ids import base_digest, base_version_name
 from shared.workloads import Deployment
 
@@ -34,6 +34,19 @@ class Fleet:
     def bare_base(self, workload: str) -> str:
         """The version that serves before any training."""
         return base_version_name(workload, base_digest(self.deployment.model_of(workload).path))
+
+    def adapter_of(self, row: ModelRow) -> Path:
+        """The verified folder of a version's adapter. Unusable where another base serves its workload now.
+
+        A model server need not notice: vLLM loads an adapter of another shape and answers nonsense with it.
+        """
+        assert row.run_uri is not None
+        if row.base != self.base_of(row.workload):
+            raise Unusable(
+                f"{row.version} was trained on {row.base!r}, and ratchet.toml has {row.workload} served by "
+                f"{self.base_of(row.workload)!r}: train it anew on that"
+            )
+        return verified_adapter(row.run_uri, row.adapter_sha256)
 
     def serving(self, row: ModelRow) -> Serving:
         name = row.version if row.run_uri is not None else self.base_of(row.workload)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Engine
 
 from services.promotion import metrics
-from services.promotion.fleet import Fleet, verified_adapter
+from services.promotion.fleet import Fleet
 from services.promotion.replicas import Replica, ReplicaAway
 from services.promotion.repository import Registry
 from services.promotion.settings import PromotionSettings
@@ -85,12 +85,12 @@ class Reconciler:
     def load_everywhere(self, row: ModelRow, *, must_reach_one: bool = True) -> None:
         """Returns when every reachable replica of the workload holds the version.
 
-        ArtifactInvalid: the folder is damaged. Unusable: a replica refuses it. Unavailable: none is reachable, or one
-        that is there fails to load it.
+        ArtifactInvalid: the folder is damaged. Unusable: a replica refuses it, or it is of another base. Unavailable:
+        none is reachable, or one that is there fails to load it.
         """
         if row.run_uri is None:
             return
-        path = str(verified_adapter(row.run_uri, row.adapter_sha256))
+        path = str(self._fleet.adapter_of(row))
         urls = self._fleet.replicas_of(row.workload)
         base = self._fleet.base_of(row.workload)
         outcomes = list(self._loads.map(lambda url: self._ensure(self._replica(url), base, row.version, path), urls))
@@ -152,9 +152,8 @@ class Reconciler:
             return ReplicaStatus(url, True, tuple(sorted(holding.adapters)), (*errors, str(error)))
 
     def _mend(self, replica: Replica, row: ModelRow) -> list[str]:
-        assert row.run_uri is not None
         try:
-            _load(replica, row.version, str(verified_adapter(row.run_uri, row.adapter_sha256)))
+            _load(replica, row.version, str(self._fleet.adapter_of(row)))
         except (ArtifactInvalid, Unusable, ReplicaAway) as error:
             return [str(error)]
         log.info("%s got %s back", replica.url, row.version)

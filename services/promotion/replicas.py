@@ -1,7 +1,8 @@
 """One model server, in vLLM's adapter dialect.
 
 Twice: loading what is loaded and unloading what is gone are successes.
-Fails: ReplicaAway when it cannot be reached or answers 5xx; Unusable with its sentence when it refuses.
+Fails: ReplicaAway when it cannot be reached or answers 5xx; Unusable with its sentence when it refuses. vLLM says 500
+where an adapter cannot be used (its rank is too high, DoRA, damaged files): that is a refusal too.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from dataclasses import dataclass
 import httpx
 
 from shared.errors import Unavailable, Unusable
+
+_VLLM_REFUSES = "Call to add_lora method failed"
+_NO_MEMORY = ("out of memory", "alloc")  # may pass, unlike the adapter's own faults
 
 
 class ReplicaAway(Unavailable):
@@ -70,12 +74,21 @@ class Replica:
             raise ReplicaAway(f"{self.url} cannot be reached: {type(error).__name__}: {error}") from error
 
     def _raise(self, response: httpx.Response, what: str) -> None:
-        sentence = f"{self.url}: {what} answered {response.status_code}: {_sentence(response)}"
-        if response.status_code >= 500 or response.status_code == 429:
+        said = _sentence(response)
+        sentence = f"{self.url}: {what} answered {response.status_code}: {said}"
+        if (response.status_code >= 500 and not _blames_the_adapter(said)) or response.status_code == 429:
             raise ReplicaAway(sentence)
-        if response.status_code == 404 and "detail" in response.text:
+        if response.status_code == 404 and "No adapter found" in said:
+            sentence += "; can that server read the folder under the same path?"
+        elif response.status_code == 404 and "detail" in response.text:
             sentence += "; is loading at run time switched on there (VLLM_ALLOW_RUNTIME_LORA_UPDATING)?"
+        elif "max_lora_rank" in said:
+            sentence += "; raise max_lora_rank there, or train with a smaller r"
         raise Unusable(sentence)
+
+
+def _blames_the_adapter(said: str) -> bool:
+    return said.startswith(_VLLM_REFUSES) and not any(words in said.lower() for words in _NO_MEMORY)
 
 
 def _sentence(response: httpx.Response) -> str:

@@ -1,5 +1,4 @@
 import sys
-from collections.abc import Iterator
 from importlib.metadata import distributions
 from types import ModuleType
 
@@ -16,12 +15,12 @@ def shrink(inputs: torch.Tensor, weights: torch.Tensor, output: torch.Tensor, at
 
 
 @pytest.fixture
-def operations(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def operations(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     modules = {name: ModuleType(name) for name in ratchet_vllm.USED_IN}
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
         monkeypatch.setattr(module, "bgmv_shrink", shrink, raising=False)
-    yield modules[ratchet_vllm.USED_IN[0]]
+    return modules[ratchet_vllm.USED_IN[0]]
 
 
 def test_a_token_without_an_adapter_gets_none_and_the_others_keep_theirs(operations: ModuleType) -> None:

@@ -15,6 +15,7 @@ class ModelServerDouble:
         self.adapters: dict[str, str] = {}
         self.calls: list[tuple[str, str]] = []  # call, adapter name
         self.broken: dict[str, int] = {}
+        self.says = "broken"  # the message of what is broken
         self.before_load = threading.Event()  # cleared by a test that wants loads to wait
         self.before_load.set()
         double = self
@@ -51,7 +52,7 @@ class ModelServerDouble:
 
     def get(self, path: str) -> tuple[int, Any]:
         if status := self.broken.get(path):
-            return status, _error("broken", "InternalServerError", status)
+            return status, _error(self.says, "InternalServerError", status)
         cards = [{"id": self.base, "root": self.base, "parent": None}]
         cards += [{"id": n, "root": p, "parent": self.base} for n, p in list(self.adapters.items())]
         return 200, {"object": "list", "data": cards}
@@ -60,7 +61,7 @@ class ModelServerDouble:
         name = body["lora_name"]
         self.calls.append((path.rpartition("/")[2], name))
         if status := self.broken.get(path):
-            return status, _error("broken", "BadRequestError", status)
+            return status, _error(self.says, "BadRequestError", status)
         if path == "/v1/load_lora_adapter":
             return self._load(name, body["lora_path"])
         if self.adapters.pop(name, None) is None:

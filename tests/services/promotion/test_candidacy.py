@@ -388,6 +388,32 @@ def test_a_replica_that_refuses_an_adapter_ends_its_promotion(stage: Stage, serv
     assert stage.plan()[0] == 1
 
 
+def test_vllms_500_about_an_adapter_is_a_refusal_and_about_its_memory_is_not(
+    stage: Stage, servers: list[ModelServerDouble]
+) -> None:
+    servers[1].broken["/v1/load_lora_adapter"] = 500
+    vllm = "Call to add_lora method failed: Worker failed with error '{}', please check the stack trace above"
+    servers[1].says = vllm.format("CUDA out of memory. Tried to allocate 20.00 MiB")
+    version = stage.bring(seal_run(stage.artifacts, "job-1"), right=36)
+    work = stage.work(version)
+    assert work is not None
+    assert work.state == PROMOTING
+    servers[1].says = vllm.format("LoRA rank 32 is greater than max_lora_rank 16.")
+    stage.step()
+    assert stage.row(version).stage == "INCONCLUSIVE"
+    assert "rank 32 is greater than max_lora_rank 16" in stage.row(version).reasons[0]
+    assert "raise max_lora_rank there, or train with a smaller r" in stage.row(version).reasons[0]
+
+
+def test_an_adapter_that_a_server_cannot_find_asks_for_the_same_path_there(
+    stage: Stage, servers: list[ModelServerDouble]
+) -> None:
+    servers[1].broken["/v1/load_lora_adapter"] = 404
+    servers[1].says = "Loading lora a failed: No adapter found for <path>"
+    version = stage.bring(seal_run(stage.artifacts, "job-1"), right=36)
+    assert "can that server read the folder under the same path?" in stage.row(version).reasons[0]
+
+
 def test_a_report_that_cannot_be_written_lets_the_candidate_wait(stage: Stage) -> None:
     event = seal_run(stage.artifacts, "job-1")
     stage.scheduler.scores[event.version] = (36, 198)

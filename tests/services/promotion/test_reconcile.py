@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from services.promotion.fleet import Fleet
 from services.promotion.reconcile import Reconciler
 from shared.artifacts import path_of
 from tests.services.promotion.model_server_double import ModelServerDouble
@@ -71,6 +72,21 @@ def test_a_replica_of_another_base_is_noted_and_gets_nothing(stage: Stage, serve
     status = {s.url: s for s in stage.reconciler.status()}[servers[0].url]
     assert "does not serve 'tiny'" in status.errors[0]
     assert servers[0].adapters == {}
+
+
+def test_an_adapter_of_another_base_is_sent_to_nobody(stage: Stage, servers: Servers, served: str) -> None:
+    workload = stage.fleet.deployment.workloads[WORKLOAD].model_copy(update={"base": "another"})
+    deployment = stage.fleet.deployment.model_copy(update={"workloads": {WORKLOAD: workload}})
+    for server in servers:
+        server.restart()
+        server.base = "another"
+    reconciler = Reconciler(stage.engine, Fleet(deployment, stage.fleet.upstreams_of), stage.settings)
+    reconciler.look()
+    (error,) = reconciler.status()[0].errors
+    assert "trained on 'tiny'" in error
+    assert "served by 'another'" in error
+    assert servers[0].adapters == {}
+    reconciler.close()
 
 
 def test_a_replica_that_answers_nonsense_is_not_reachable(stage: Stage, servers: Servers, served: str) -> None:
