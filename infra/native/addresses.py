@@ -29,6 +29,8 @@ def addresses_at(at: Where, credentials: Credentials, names: Iterable[str]) -> d
             "RATCHET_DESK_API_KEY": credentials.argilla_owner_api_key,
         },
         "vllm": {"RATCHET_UPSTREAM_URLS": f"http://{at('vllm')}"},
+        "prometheus": {"RATCHET_PROMETHEUS_URL": f"http://{at('prometheus')}"},
+        "alertmanager": {"RATCHET_ALERTMANAGER_URL": f"http://{at('alertmanager')}"},
     }
     return {name: value for server in names for name, value in given.get(server, {}).items()}
 
