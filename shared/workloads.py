@@ -52,6 +52,12 @@ class Selection(_Section):
     revisit_days: Annotated[int, Field(ge=1, le=36500)] = 30  # after that a question may come to the desk again
 
 
+class Desk(_Section):
+    """How experts are asked, at a desk where each has a login."""
+
+    answers_per_item: Annotated[int, Field(ge=1, le=3)] = 1  # with two or more they have to agree
+
+
 class Trigger(_Section):
     """When a training starts by itself."""
 
@@ -90,6 +96,7 @@ class Workload(_Section):
     preset: str = "default"
     grouping: Grouping = Grouping()
     selection: Selection = Selection()
+    desk: Desk = Desk()
     trigger: Trigger = Trigger()
     gate: Gate = Gate()
 

@@ -18,12 +18,16 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine, text
 
 from services.annotation import membership, metrics
+from services.annotation.argilla_routes import argilla_routes
 from services.annotation.consumer import LISTENS_TO, handlers_of
+from services.annotation.desk import Desk
+from services.annotation.far_desk import far_desk, webhook_url
 from services.annotation.filling import DeskLoop
 from services.annotation.local_desk import LocalDesk
 from services.annotation.routes import desk_routes, lineage_routes, loop_routes, not_now, not_there, wrong_request
-from services.annotation.settings import AnnotationSettings
+from services.annotation.settings import AnnotationSettings, DeskSettings
 from services.annotation.verdicts import NotOnTheDesk, UnknownItem
+from services.annotation.webhooks import Hook
 from shared.body_limit import BodyLimit
 from shared.bus import Bus, open_bus
 from shared.consumer import ConsumerLoop
@@ -71,16 +75,19 @@ class Parts:
         return [*(f"{name} does not run" for name in dead), *waiting]
 
 
-def build_app(shared: SharedSettings, settings: AnnotationSettings) -> FastAPI:
-    """Raises BadConfig when ratchet.toml cannot be used, Unavailable when the database or the bus is away."""
+def build_app(shared: SharedSettings, settings: AnnotationSettings, desk: DeskSettings | None = None) -> FastAPI:
+    """desk: None means the one at /desk. Raises BadConfig when ratchet.toml or a setting cannot be used, Unavailable
+    when the database or the bus is away.
+    """
     deployment = shared.deployment()
     engine, bus = open_database(shared.database, SERVICE), open_bus(shared.bus)
     require(engine, Path(__file__).parent)
-    bus.ensure_topics()
     _bring_index_up_to_date(engine, deployment)
     metrics.start_at_zero(deployment.workloads)
     local = LocalDesk(engine, deployment.workloads, service=SERVICE, now=utc_now, hold_seconds=settings.hold_seconds)
-    parts = _parts(engine, bus, deployment, local, settings)
+    here = shared.url_of(SERVICE)
+    far = far_desk(desk, deployment.workloads, here) if desk is not None and desk.url else None
+    parts = _parts(engine, bus, deployment, far or local, settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -100,18 +107,22 @@ def build_app(shared: SharedSettings, settings: AnnotationSettings) -> FastAPI:
         parts.outbox.notify()
         parts.desk.notify()  # the next near-duplicate may go to the desk now
 
-    app.include_router(desk_routes(local, deployment.workloads, verdict_kept))
+    if far is None or desk is None:
+        app.include_router(desk_routes(local, deployment.workloads, verdict_kept))
+        _serve_page(app)
+    else:
+        hook = Hook(far, webhook_url(here) if desk.webhook else None)
+        app.include_router(argilla_routes(far, hook, parts.desk.look, desk.address))
     app.include_router(lineage_routes(engine))
     app.include_router(loop_routes(engine, deployment.workloads, utc_now, shared.artifacts / "snapshots"))
-    _serve_page(app)
     return app
 
 
-def _parts(engine: Engine, bus: Bus, deployment: Deployment, local: LocalDesk, settings: AnnotationSettings) -> Parts:
+def _parts(engine: Engine, bus: Bus, deployment: Deployment, shown_at: Desk, settings: AnnotationSettings) -> Parts:
     outbox = OutboxPublisher(engine, bus, SERVICE)
     desk = DeskLoop(
         engine=engine,
-        desk=local,
+        desk=shown_at,
         workloads=deployment.workloads,
         now=utc_now,
         service=SERVICE,

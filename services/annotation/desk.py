@@ -5,7 +5,7 @@ item never tells an expert whether it is for the holdout.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -48,6 +48,15 @@ class Item(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """The response behind a verdict, at a desk that keeps its own; the same response may change."""
+
+    response_id: str
+    changed_at: str  # by the desk's clock: a later one is another verdict
+    final: bool = False  # a reviewer's, after annotators disagreed
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What an expert said of an item."""
 
@@ -57,11 +66,19 @@ class Verdict:
     reasons: frozenset[Reason]
     annotator: str
     comment: str | None
+    source: Source | None = None
 
 
 class Desk(Protocol):
-    def push(self, items: Sequence[Item]) -> None:
-        """Shows the items. Twice: no second item. Unavailable: nothing is lost, they are pushed again later."""
+    def push(self, items: Sequence[Item]) -> Mapping[str, str]:
+        """Shows the items; those that can never be shown, by sample id, with why.
+
+        Twice: no second item. Unavailable: nothing is lost, they are pushed again later.
+        """
+        ...
+
+    def push_for_review(self, items: Sequence[tuple[Item, str]]) -> Mapping[str, str]:
+        """Items that annotators disagree about, each with what they said; otherwise as `push`."""
         ...
 
     def pull(self) -> Sequence[Verdict]:

@@ -6,7 +6,7 @@ there are enough; the holds live in this process and are only a courtesy: when b
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel
@@ -54,8 +54,13 @@ class LocalDesk:
         self._engine, self._workloads, self._service, self._now = engine, workloads, service, now
         self._holds = _Holds(hold_seconds, monotonic)
 
-    def push(self, items: Sequence[Item]) -> None:
+    def push(self, items: Sequence[Item]) -> Mapping[str, str]:
         """Nothing is to be sent: a sample in the state `waiting` is on this desk."""
+        return {}
+
+    def push_for_review(self, items: Sequence[tuple[Item, str]]) -> Mapping[str, str]:
+        """Here the last verdict stands, so there is nothing to decide."""
+        return {}
 
     def pull(self) -> Sequence[Verdict]:
         """Nothing is to be fetched: `submit` records each verdict while the expert waits for the answer."""

@@ -23,6 +23,8 @@ SIGNALS = Counter(
     ["workload", "signal"],
 )
 DESK_REACHABLE = Gauge("ratchet_annotation_desk_reachable", "1 when the last round to the desk and back succeeded")
+UNSHOWABLE = Counter("ratchet_annotation_unshowable_samples_total", "Samples that the desk refused", ["workload"])
+DISPUTES = Counter("ratchet_annotation_disputes_total", "Samples about which annotators disagreed", ["workload"])
 WAITING = Gauge("ratchet_annotation_waiting_samples", "Samples on the desk", ["workload"])
 NOMINATED = Gauge("ratchet_annotation_nominated_samples", "Samples waiting for the desk's budget", ["workload"])
 

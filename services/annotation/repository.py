@@ -31,6 +31,7 @@ class Band(NamedTuple):
     text_id: str
 
 
+OPEN = ("awaits_another", "disputed")  # outcomes of corrections that do not count yet
 MOST_NEIGHBOURS = 200  # of one group and one ideal answer, the latest; compared one by one
 
 
@@ -173,6 +174,16 @@ def show(session: Session, answer_ids: Sequence[str], today: str) -> None:
     )
 
 
+def put_back(session: Session, answer_ids: Sequence[str]) -> None:
+    """What the desk can never show leaves the queue; feedback may bring it back."""
+    session.execute(
+        update(SampleRow)
+        .where(col(SampleRow.answer_id).in_(answer_ids), col(SampleRow.state) == "nominated")
+        .values(state="stored", place=None)
+        .execution_options(synchronize_session="fetch")
+    )
+
+
 # --- corrections and examples ---
 
 
@@ -187,13 +198,17 @@ def corrections_of(session: Session, sample_id: str) -> Sequence[CorrectionRow]:
 
 
 def standing_correction(session: Session, sample_id: str) -> CorrectionRow | None:
-    query = select(CorrectionRow).where(CorrectionRow.sample_id == sample_id)
-    return session.exec(query.where(col(CorrectionRow.superseded_by).is_(None))).first()
+    return standing_corrections(session, [sample_id]).get(sample_id)
 
 
 def standing_corrections(session: Session, sample_ids: Iterable[str]) -> dict[str, CorrectionRow]:
-    query = select(CorrectionRow).where(col(CorrectionRow.sample_id).in_(list(sample_ids)))
-    return {row.sample_id: row for row in session.exec(query.where(col(CorrectionRow.superseded_by).is_(None)))}
+    """By sample; those that wait for a second opinion or for a reviewer do not stand."""
+    query = select(CorrectionRow).where(
+        col(CorrectionRow.sample_id).in_(list(sample_ids)),
+        col(CorrectionRow.superseded_by).is_(None),
+        col(CorrectionRow.outcome).not_in(OPEN),
+    )
+    return {row.sample_id: row for row in session.exec(query)}
 
 
 def example(session: Session, example_id: str) -> ExampleRow | None:

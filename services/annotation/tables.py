@@ -106,7 +106,7 @@ class CorrectionRow(SQLModel, table=True):
     comment: str | None = None
     corrected_at: str
     superseded_by: str | None = None  # a later verdict on the same sample
-    outcome: str = ""  # "example", "rejected", "knowledge_gap" or "discarded"
+    outcome: str = ""  # "example", "rejected", "knowledge_gap", "discarded"; or one of repository.OPEN
     refusal: str | None = None  # curation.Refusal
     why: str | None = None  # the refusal as a sentence
 
@@ -140,6 +140,42 @@ class ExampleRow(SQLModel, table=True):
     state: str = "active"  # or "retired"
     superseded_by: str | None = None
     curated_at: str
+
+
+class OpinionRow(SQLModel, table=True):
+    """A response at a desk that keeps its own, as it was last seen there. Its text is in the correction."""
+
+    __tablename__ = "desk_opinions"
+    response_id: str = Field(primary_key=True)
+    sample_id: str = Field(index=True)
+    workload: str = Field(index=True)
+    annotator: str
+    changed_at: str  # by the desk's clock
+    label: str  # "good", "fix", "discard" or "knowledge"
+    final: bool = False  # a reviewer's
+    correction_id: str | None = None  # None: a gold item, or a sample that is not here
+    gold_right: bool | None = None  # of a gold item
+
+
+class DisputeRow(SQLModel, table=True):
+    """A sample about which annotators disagree."""
+
+    __tablename__ = "desk_disputes"
+    sample_id: str = Field(primary_key=True)
+    workload: str = Field(index=True)
+    opened_at: str
+    state: str = "open"  # -> asked -> closed
+
+
+class GoldRow(SQLModel, table=True):
+    """An item with a known answer that was put among the others."""
+
+    __tablename__ = "gold_items"
+    item_id: str = Field(primary_key=True)
+    workload: str = Field(index=True)
+    gold_id: str
+    label: str
+    ideal: str | None = None
 
 
 VIEW_OF = {"train": "train_examples", "holdout": "holdout_examples"}

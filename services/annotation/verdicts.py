@@ -9,6 +9,7 @@ Fails: an item that is not there or not on the desk is Unusable (404, 409). Nobo
 
 import json
 from dataclasses import dataclass
+from typing import get_args
 
 from sqlmodel import Session
 
@@ -19,8 +20,10 @@ from services.annotation.curation import (
     Discarded,
     KnowledgeGap,
     Outcome,
+    Reason,
     Refused,
     Taught,
+    VerdictWord,
     curate,
     ideal_of,
     normalised,
@@ -52,46 +55,72 @@ class Recorded:
     created: bool  # False: the same verdict was there already
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What of a verdict curation looks at."""
+
+    verdict: VerdictWord
+    ideal: str | None  # normalised
+    reasons: frozenset[Reason]
+
+
 def slip_in(given: Verdict, session: Session, *, workloads: Workloads) -> Refused | None:
     """What the expert can mend at once; a desk that can answer says it before anything is kept."""
     sample = on_the_desk(session, given.sample_id)
-    return slip_of(_correction(given, sample), declared(workloads, sample.workload).answer_schema)
+    said = Said(given.verdict, _ideal(given, sample), given.reasons)
+    return slip_of(_correction(said, sample), declared(workloads, sample.workload).answer_schema)
 
 
 def record_verdict(given: Verdict, session: Session, outbox: Outbox, *, workloads: Workloads, now: Now) -> Recorded:
     """Keeps the verdict as a correction, and what curation makes of it. The last verdict on a sample stands."""
     sample = on_the_desk(session, given.sample_id)
-    workload = declared(workloads, sample.workload)
     standing = repository.standing_correction(session, sample.answer_id)
-    if standing is not None and _same(standing, given):
+    if standing is not None and _same(standing, given, sample):
         return Recorded(standing.correction_id, created=False)
+    row = keep(given, sample, session, now=now)
+    stand(row, sample, session, outbox, workloads=workloads, now=now)
+    return Recorded(row.correction_id, created=True)
+
+
+def keep(given: Verdict, sample: SampleRow, session: Session, *, now: Now) -> CorrectionRow:
+    """A row for what was said, of which nothing follows yet."""
     row = CorrectionRow(
         correction_id=uuid7(),
         sample_id=sample.answer_id,
         workload=sample.workload,
         verdict=given.verdict,
-        ideal=_ideal(given),
+        ideal=_ideal(given, sample),
         reasons=_reasons(given),
         annotator=given.annotator,
         comment=given.comment,
         corrected_at=now(),
+        outcome="awaits_another",
     )
-    if standing is not None:
+    session.add(row)
+    return row
+
+
+def stand(
+    row: CorrectionRow, sample: SampleRow, session: Session, outbox: Outbox, *, workloads: Workloads, now: Now
+) -> None:
+    """What a correction that counts brings about; the one that stood before is superseded."""
+    workload = declared(workloads, sample.workload)
+    standing = repository.standing_correction(session, sample.answer_id)
+    if standing is not None and standing.correction_id != row.correction_id:
         standing.superseded_by = row.correction_id
         session.add(standing)
-    sample.state, sample.done_on = "done", row.corrected_at[:10]
+    sample.state, sample.done_on = "done", now()[:10]
     session.add(sample)
     outbox.add(
         SampleCorrected(
             correction_id=row.correction_id,
             sample_id=sample.answer_id,
             workload=sample.workload,
-            verdict=given.verdict,
+            verdict=row.verdict,
         )
     )
-    metrics.CORRECTIONS.labels(sample.workload, given.verdict).inc()
-    _curate(_correction(given, sample), row, sample, workload, session, outbox)
-    return Recorded(row.correction_id, created=True)
+    metrics.CORRECTIONS.labels(sample.workload, row.verdict).inc()
+    _curate(_kept(row, sample), row, sample, workload, session, outbox)
 
 
 def _curate(
@@ -170,13 +199,19 @@ def on_the_desk(session: Session, sample_id: str) -> SampleRow:
     return sample
 
 
-def _correction(given: Verdict, sample: SampleRow) -> Correction:
-    ideal = None if given.ideal is None else normalised(given.ideal)
+def _kept(row: CorrectionRow, sample: SampleRow) -> Correction:
+    reasons = frozenset(Reason(r) for r in json.loads(row.reasons))
+    return _correction(Said(_word(row.verdict), row.ideal, reasons), sample)
+
+
+def _correction(given: Said, sample: SampleRow) -> Correction:
     not_text = _not_text(given, sample)
-    return Correction(given.verdict, ideal, given.reasons, sample.question, _prompt(sample), sample.answer, not_text)
+    return Correction(
+        given.verdict, given.ideal, given.reasons, sample.question, _prompt(sample), sample.answer, not_text
+    )
 
 
-def _not_text(given: Verdict, sample: SampleRow) -> str | None:
+def _not_text(given: Said, sample: SampleRow) -> str | None:
     """Why the sample cannot teach a model that learns from text alone; the same rule as training's (shared/chat.py)."""
     messages = json.loads(sample.messages)
     if not messages:
@@ -199,21 +234,27 @@ def _taught(row: CorrectionRow, sample: SampleRow) -> str:
     return normalised(sample.answer) if row.verdict == "good" else (row.ideal or "")
 
 
-def _ideal(given: Verdict) -> str | None:
-    """Kept for a fix only: "good" means the model's answer, and a discard teaches nothing."""
-    if given.verdict != "fix" or given.ideal is None:
+def _ideal(given: Verdict, sample: SampleRow) -> str | None:
+    """Kept for a fix, and where "good" came with an edit: otherwise that means the model's answer."""
+    if given.verdict == "discard" or given.ideal is None:
+        return None
+    if given.verdict == "good" and given.ideal.strip() == normalised(sample.answer).strip():
         return None
     return normalised(given.ideal)
+
+
+def _word(verdict: str) -> VerdictWord:
+    return next(word for word in get_args(VerdictWord) if word == verdict)
 
 
 def _reasons(given: Verdict) -> str:
     return json.dumps(sorted(given.reasons))
 
 
-def _same(row: CorrectionRow, given: Verdict) -> bool:
+def _same(row: CorrectionRow, given: Verdict, sample: SampleRow) -> bool:
     return (row.verdict, row.ideal, row.reasons, row.annotator, row.comment) == (
         given.verdict,
-        _ideal(given),
+        _ideal(given, sample),
         _reasons(given),
         given.annotator,
         given.comment,

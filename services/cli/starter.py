@@ -36,6 +36,9 @@ similarity = 0.8                 # 0-1, Jaccard of word 3-grams from which promp
 # low_confidence = 0.6           # 0-1, mean token probability below which an answer is shown; needs logprobs asked for
 # revisit_days = 30              # a question that is asked again is shown again after so many days: house rules change
 
+[workloads.support-triage.desk]         # how experts are asked, where each has a login (Argilla)
+# answers_per_item = 1           # 1-3; with 2 or 3 annotators have to agree, else a reviewer decides
+
 [workloads.support-triage.trigger]      # when a training starts by itself
 # min_new_examples = 50
 # cron = "0 2 * * *"             # UTC; nightly, when there is anything new

@@ -60,7 +60,7 @@ W = "workloads.support-triage"
         ("preset = 5", [f"{W}.preset is 5", "valid string"]),
         ('scorer = "bleu"', [f"{W}.scorer is 'bleu'", "'exact' or 'json_fields'"]),
         ('scorer = "json_fields"', ["needs an answer_schema", 'scorer = "exact"']),
-        ('colour = "red"', [f"{W}.colour is not a known key", "'red'", "known: answer_schema, base, gate"]),
+        ('colour = "red"', [f"{W}.colour is not a known key", "'red'", "known: answer_schema, base, desk, gate"]),
         ('skorer = "exact"', [f"{W}.skorer is not a known key", "did you mean 'scorer'?"]),
         ("gate = {flor = 1}", [f"{W}.gate.flor is not a known key", "set to 1", "did you mean 'floor'?"]),
         ('preset = "defualt"', [f"{W}.preset is 'defualt'", "careful, careless, default", "did you mean 'default'?"]),

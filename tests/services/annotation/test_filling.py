@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,10 +20,14 @@ class FarDesk:
         self.given: list[Verdict] = []
         self.away = False
 
-    def push(self, items: Sequence[Item]) -> None:
+    def push(self, items: Sequence[Item]) -> Mapping[str, str]:
         if self.away:
             raise Unavailable("the desk is away")
         self.items.update({item.sample_id: item for item in items})
+        return {}
+
+    def push_for_review(self, items: Sequence[tuple[Item, str]]) -> Mapping[str, str]:
+        raise AssertionError("nobody disagrees here")
 
     def pull(self) -> Sequence[Verdict]:
         return list(self.given)

@@ -1,0 +1,54 @@
+"""A desk on the shared stack's Argilla for each test, in a workspace and with accounts of its own."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.annotation.argilla_desk import ArgillaDesk
+from tests.real.argilla.desk_world import Argilla, DeskWorld
+from tests.real.stack import RunningStack
+from tests.services.annotation.annotation_world import SCHEMA, World, a_workload
+
+DeskOf = Callable[..., DeskWorld]
+
+
+@pytest.fixture
+def argilla(servers: RunningStack) -> Argilla:
+    servers.need("argilla", "argilla-worker")
+    addresses = servers.addresses()
+    return Argilla(addresses["RATCHET_DESK_URL"].removeprefix("argilla+"), addresses["RATCHET_DESK_API_KEY"])
+
+
+@pytest.fixture
+def desk_of(argilla: Argilla, tmp_path: Path) -> Iterator[DeskOf]:
+    """`desk_of(annotators=["ada"])`: set up, nothing on it."""
+    made: list[DeskWorld] = []
+
+    def make(
+        annotators: tuple[str, ...] = ("ada",),
+        reviewers: tuple[str, ...] = (),
+        webhook_url: str | None = None,
+        **workload: Any,
+    ) -> DeskWorld:
+        workspace = f"t{secrets.token_hex(4)}"
+        folder = tmp_path / workspace
+        folder.mkdir()
+        world = World.in_folder(folder, triage=a_workload(**{"answer_schema": SCHEMA, **workload}))
+        desk = ArgillaDesk(
+            argilla.url, argilla.api_key, workspace, world.workloads, sweep_seconds=3600, webhook_url=webhook_url
+        )
+        made.append(DeskWorld(world, argilla, workspace, desk))
+        names = made[-1].username
+        desk.setup([names(a) for a in annotators], [names(r) for r in reviewers])
+        return made[-1]
+
+    yield make
+    for one in made:
+        for hook in argilla.get("/webhooks")["items"]:
+            argilla.call("DELETE", f"/webhooks/{hook['id']}")
+        for workspace in (one.workspace, f"{one.workspace}-review"):
+            for dataset_id in argilla.datasets(workspace).values():
+                argilla.call("DELETE", f"/datasets/{dataset_id}")
