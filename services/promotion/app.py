@@ -34,7 +34,6 @@ def build(shared: SharedSettings, own: PromotionSettings, on_crash: Callable[[Ba
     engine = open_database(shared.database, SERVICE)
     require(engine, Path(__file__).parent)
     bus = open_bus(shared.bus)
-    bus.ensure_topics()
     publisher = OutboxPublisher(engine, bus, SERVICE, on_crash=on_crash)
     reconciler = Reconciler(engine, fleet, own)
     stewardship = Stewardship(engine, fleet, reconciler, committed=publisher.notify)
@@ -79,7 +78,8 @@ def build(shared: SharedSettings, own: PromotionSettings, on_crash: Callable[[Ba
             engine.dispose()
 
     def objections() -> list[str]:
-        return [f"the thread {thread.name} is not running" for thread in threads if not thread.is_alive()]
+        dead = [f"the thread {thread.name} is not running" for thread in threads if not thread.is_alive()]
+        return [*dead, *([f"events wait: {consumer.waiting}"] if consumer.waiting else [])]
 
     app = create_app(SERVICE, ready=objections, lifespan=lifespan)
     app.include_router(create_router(engine, stewardship, reconciler))

@@ -40,7 +40,6 @@ def build_app(shared: SharedSettings, own: SchedulerSettings) -> FastAPI:
     engine = open_database(shared.database, SERVICE)
     require(engine, Path(__file__).parent)
     bus = open_bus(shared.bus)
-    bus.ensure_topics()
     annotation = Caller(shared.url_of("annotation"), timeout_seconds=120.0)  # a large snapshot takes its time
     publisher = OutboxPublisher(engine, bus, SERVICE)
     shop = Workshop(
@@ -76,7 +75,8 @@ def build_app(shared: SharedSettings, own: SchedulerSettings) -> FastAPI:
 
     def objections() -> list[str]:
         parts = {"the runner": runner, "the consumer": events, "the outbox": publisher}
-        return [f"{name} does not run" for name, part in parts.items() if not part.is_alive()]
+        dead = [f"{name} does not run" for name, part in parts.items() if not part.is_alive()]
+        return [*dead, *([f"events wait: {events.waiting}"] if events.waiting else [])]
 
     app = create_app(SERVICE, ready=objections, lifespan=lifespan)
     app.add_middleware(BodyLimit, max_bytes=own.max_body_bytes, setting="RATCHET_SCHEDULER_MAX_BODY_BYTES")
