@@ -24,6 +24,7 @@ def services() -> dict[str, Part]:
         "promotion": _service("promotion", "768m", ("kafka", "postgres"), volumes=[ARTIFACTS]),
         "scheduler": _scheduler(),
         "model-server": _model_server(),
+        "doctor": _doctor(),
     }
 
 
@@ -93,6 +94,20 @@ def _migrate() -> Part:
         volumes=[_configuration()],
         depends_on=after(healthy=("postgres",)),
     )
+
+
+def _doctor() -> Part:
+    """`docker compose run --rm doctor`: it knows every address, and asks."""
+    servers = ("kafka", "postgres", "argilla", "prometheus", "alertmanager")
+    return once(
+        **_image(_SERVICES),
+        memory="512m",
+        **_hardened("64m"),
+        profiles=["tools"],
+        command=["ratchet", "doctor"],
+        environment={**_environment(), **addresses_at(at, credentials(), servers)},
+        volumes=[_configuration()],
+    ) | {"restart": "no"}
 
 
 def _environment() -> dict[str, str]:

@@ -22,6 +22,7 @@ DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_tex
 PARTS: dict[str, Any] = DOCUMENT["services"]
 OURS = {name: part for name, part in PARTS.items() if "build" in part}
 ONCE = {"migrate", "argilla-setup"}
+TOOLS = {"doctor"}
 
 
 def test_the_committed_files_are_what_the_code_makes() -> None:
@@ -78,12 +79,13 @@ def test_every_part_has_a_limit_a_health_check_and_a_way_back() -> None:
         assert part["mem_limit"], name
         assert part["logging"]["options"]["max-size"], name
         assert part["security_opt"] == ["no-new-privileges:true"], name
-        assert part["restart"] == ("on-failure:10" if name in ONCE else "unless-stopped"), name
-        assert ("healthcheck" in part) == (name not in ONCE), name
+        back = "on-failure:10" if name in ONCE else "no" if name in TOOLS else "unless-stopped"
+        assert part["restart"] == back, name
+        assert ("healthcheck" in part) == (name not in ONCE | TOOLS), name
 
 
 def test_our_services_have_a_read_only_root_and_no_capabilities() -> None:
-    assert set(OURS) == {"migrate", "gateway", "annotation", "scheduler", "promotion", "model-server"}
+    assert set(OURS) == {"migrate", "doctor", "gateway", "annotation", "scheduler", "promotion", "model-server"}
     for name, part in OURS.items():
         assert part["read_only"] is True, name
         assert part["cap_drop"] == ["ALL"], name
@@ -108,8 +110,26 @@ def test_a_service_waits_for_health_and_only_for_what_is_there() -> None:
     assert "depends_on" not in PARTS["gateway"], "an answer is never kept back because a server is away"
 
 
-def test_nobody_needs_vllm_and_only_the_profile_gpu_starts_it() -> None:
-    assert {name: part["profiles"] for name, part in PARTS.items() if "profiles" in part} == {"vllm": ["gpu"]}
+def test_vllm_and_the_doctor_start_when_they_are_asked_for() -> None:
+    asked_for = {name: part["profiles"] for name, part in PARTS.items() if "profiles" in part}
+    assert asked_for == {"vllm": ["gpu"], "doctor": ["tools"]}
+
+
+def test_every_mounted_file_of_this_checkout_is_there() -> None:
+    mounted = {v["source"] for part in PARTS.values() for v in part.get("volumes", []) if isinstance(v, dict)}
+    files = {source for source in mounted if not source.startswith("$")}
+    assert files
+    for source in files:
+        assert any((ROOT / source).iterdir()), source
+
+
+def test_grafana_is_pointed_at_prometheus_and_the_folder_of_its_dashboards() -> None:
+    provisioning = ROOT / "infra" / "grafana" / "provisioning"
+    sources = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text("utf-8"))
+    assert sources["datasources"][0]["url"] == "http://prometheus:9090"
+    providers = yaml.safe_load((provisioning / "dashboards" / "ratchet.yml").read_text("utf-8"))
+    folders = {v["target"] for v in PARTS["grafana"]["volumes"] if isinstance(v, dict)}
+    assert providers["providers"][0]["options"]["path"] in folders
 
 
 def test_every_setting_given_to_our_services_is_one() -> None:

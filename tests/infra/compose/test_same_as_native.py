@@ -1,6 +1,7 @@
 """docker-compose.yml and the native stack are one configuration: each server is compared with what `stack up` runs."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,13 @@ from shared.settings import SharedSettings
 ROOT = Path(__file__).parents[3]
 DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 PARTS: dict[str, Any] = DOCUMENT["services"]
+
+
+@pytest.fixture(autouse=True)
+def _defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those of a stack that somebody runs beside this test."""
+    for name in [name for name in os.environ if name.startswith("RATCHET_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
