@@ -17,7 +17,7 @@ SPREAD := -n $(shell nproc 2>/dev/null || echo 2) --dist loadfile --no-loadscope
 CODE := infra services shared training tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo test test-fast test-real test-gpu check format constraints bench clean
+.PHONY: help install browser demo test test-fast test-real test-gpu check format compose constraints bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ check: install ## ruff, mypy and the import rules
 format: install ## lay the code out and mend what ruff can mend
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
+
+compose: install ## write docker-compose.yml again, from infra/compose and the native stack's configuration
+	$(BIN)/python -m infra.compose
 
 constraints: $(UV) ## pin every version again, in constraints.txt
 	$(UV) pip compile --quiet --upgrade --universal --no-emit-index-url --no-annotate --no-header --group dev pyproject.toml -o constraints.txt
