@@ -116,8 +116,9 @@ def writing_alone(engine: Engine, what: str) -> Iterator[Connection]:
 
 def insert_once(session: Session, row: SQLModel) -> bool:
     """Inserts the row unless its key is there; whether it did. Two processes that race: one of them did."""
-    result = session.connection().execute(_insert(session, row).on_conflict_do_nothing())
-    return result.rowcount == 1
+    statement = _insert(session, row).on_conflict_do_nothing()
+    # Without the option the count of an INSERT is unknown on PostgreSQL.
+    return session.connection().execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
 
 
 def put(session: Session, row: SQLModel) -> None:
