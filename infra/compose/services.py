@@ -106,7 +106,7 @@ def _doctor() -> Part:
         profiles=["tools"],
         command=["ratchet", "doctor"],
         environment={**_environment(), **addresses_at(at, credentials(), servers)},
-        volumes=[_configuration()],
+        volumes=["gateway:/data", _configuration()],  # where the spool is, room matters most
     ) | {"restart": "no"}
 
 

@@ -34,6 +34,12 @@ def test_it_follows_the_compose_specification() -> None:
     _validate(DOCUMENT)
 
 
+def test_so_does_what_stands_beside_it_for_gpus() -> None:
+    beside = yaml.safe_load((ROOT / "infra" / "docker-compose.gpu.yml").read_text("utf-8"))
+    _validate(beside)
+    assert set(beside["services"]) <= set(PARTS)
+
+
 @pytest.mark.parametrize(
     "mistake",
     [{"imagine": "x"}, {"ports": {"a": 1}}, {"healthcheck": {"test": 3}}, {"depends_on": {"kafka": {"state": "up"}}}],
