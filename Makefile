@@ -17,7 +17,7 @@ SPREAD := -n $(shell nproc 2>/dev/null || echo 2) --dist loadfile --no-loadscope
 CODE := infra services shared training tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo test test-fast test-real test-gpu check format compose constraints bench clean
+.PHONY: help install browser demo demo-real test test-fast test-real test-gpu check format compose constraints bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ browser: ## Chromium for the browser tests, from the system's packages
 
 demo: install ## the whole loop once, on this machine's CPU: ask, correct, train, judge, promote
 	@$(BIN)/ratchet demo --data $(DATA) $(if $(KEEP),--keep)
+
+demo-real: install browser ## the same through Kafka, PostgreSQL, Argilla, vLLM, Prometheus and Alertmanager, installed here
+	@RATCHET_STACK_SERVERS_DIR=$${RATCHET_STACK_SERVERS_DIR:-data/stack/servers} $(BIN)/ratchet demo --real --data $(DATA)-real $(if $(KEEP),--keep)
 
 test: install browser ## every test
 	$(BIN)/python -m pytest $(SPREAD)

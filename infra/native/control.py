@@ -97,7 +97,9 @@ def tail(log: Path, lines: int) -> str:
 def _launch(layout: Layout) -> None:
     """In a session of its own: closing the terminal does not stop the stack."""
     layout.state.unlink(missing_ok=True)
-    environment = {**os.environ, "PYTHONPATH": f"{_ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    path = f"{_ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    # Safe path: a grp.py in the folder where `up` was called is not Python's.
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
     with layout.log("supervisor").open("ab") as log:
         subprocess.Popen(
             [sys.executable, "-m", "infra.native.warden", str(layout.lock)],

@@ -17,12 +17,12 @@ ENVIRONMENT = {"GOMEMLIMIT": "200MiB"}
 
 def prometheus(place: Place) -> Server:
     settings, folder = place.settings, place.layout.data("prometheus")
-    config = folder / "prometheus.yml"
+    config, rules = folder / "prometheus.yml", (settings.prometheus_rules or RULES).resolve()
 
     def prepare(run: Runs) -> None:
         owned_folder(folder, None)
         config.write_text(
-            json.dumps(configuration(place.settings.at, service_at, str(RULES / "*.yml")), indent=1), "utf-8"
+            json.dumps(configuration(settings.at, service_at, str(rules / "*.yml")), indent=1), "utf-8"
         )  # JSON is YAML too
         run(["promtool", "check", "config", config])
 

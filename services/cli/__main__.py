@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.padding import Padding
 
+from services.cli.desk import desk
 from services.cli.pages import for_people, headline, table_of
 from services.cli.plain import as_json as json_text
 from services.cli.plain import cell, shown
@@ -35,6 +36,7 @@ app = typer.Typer(
     epilog="Settings come from RATCHET_... environment variables; the README lists them all.",
 )
 app.add_typer(stack, name="stack")
+app.add_typer(desk, name="desk")
 out = Console()
 
 ConfigOption = Annotated[
@@ -118,9 +120,19 @@ def demo(
         "data/demo"
     ),
     seed: Annotated[int, typer.Option("--seed", help="Seed of the tickets and the trainings")] = 0,
+    real: Annotated[
+        bool,
+        typer.Option(
+            "--real", help="Through Kafka, PostgreSQL, Argilla, vLLM, Prometheus and Alertmanager, started here"
+        ),
+    ] = False,
 ) -> None:
-    """Turn the whole loop once on embedded defaults, with a simulated expert, and show every figure."""
-    from services.cli.demo.turn import run_demo
+    """Turn the whole loop once, on embedded defaults or real servers, with a simulated expert; show every figure."""
+    if real:
+        from services.cli.demo.real import run_real_demo
+
+        raise typer.Exit(run_real_demo(data, seed=seed, keep=keep))
+    from services.cli.demo.embedded import run_demo
 
     raise typer.Exit(run_demo(data, seed=seed, keep=keep))
 

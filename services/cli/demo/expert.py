@@ -47,13 +47,7 @@ class SimulatedExpert:
             self._after = item["sample_id"]
 
     async def _decide(self, item: dict[str, Any], ticket: Ticket) -> dict[str, Any]:
-        good = item["answer"].strip() == ticket.answer
-        verdict = {
-            "annotator": NAME,
-            "verdict": "good" if good else "fix",
-            "ideal": ticket.answer,
-            "reasons": [] if good else ["format"],
-        }
+        verdict = {"annotator": NAME, **verdict_of(item["answer"], ticket)}
         response = await self._client.post(f"/v1/desk/items/{item['sample_id']}/verdict", json=verdict)
         response.raise_for_status()
         self.corrections += 1
@@ -62,3 +56,14 @@ class SimulatedExpert:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def verdict_of(answer: str, ticket: Ticket) -> dict[str, Any]:
+    """What an expert who knows the house says of an answer."""
+    good = answer.strip() == ticket.answer
+    return {"verdict": "good" if good else "fix", "ideal": ticket.answer, "reasons": [] if good else ["format"]}
+
+
+def words(text: str) -> str:
+    """The text as a page may show it: line breaks and spaces fall together."""
+    return " ".join(text.split())

@@ -36,7 +36,7 @@ audit_share = 1.0        # demo: every answer is shown to the expert
 daily_budget = 2000
 
 [workloads.{WORKLOAD}.trigger]
-min_new_examples = {TRAIN_EXAMPLES}
+min_new_examples = MIN_NEW_EXAMPLES
 cooldown_minutes = 0     # demo: no waiting between two trainings
 
 [workloads.{WORKLOAD}.gate]
@@ -45,9 +45,10 @@ holdout_share = 0.3      # demo: the default is 0.2
 """
 
 
-def write_scenario(folder: Path) -> None:
+def write_scenario(folder: Path, *, min_new_examples: int = TRAIN_EXAMPLES) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "ratchet.toml").write_text(DEPLOYMENT, "utf-8")
+    text = DEPLOYMENT.replace("MIN_NEW_EXAMPLES", str(min_new_examples))
+    (folder / "ratchet.toml").write_text(text, "utf-8")
     (folder / f"{WORKLOAD}.schema.json").write_text(json.dumps(ANSWER_SCHEMA, indent=1), "utf-8")
 
 

@@ -7,6 +7,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from services.cli.plain import cell
+
 PLAIN_LINE_EVERY_SECONDS = 5.0
 
 
@@ -40,7 +42,7 @@ class Screen:
         self.console.print(f"[bold]{self.elapsed():6.1f} s  {title}[/bold]")
 
     def say(self, text: str, style: str = "") -> None:
-        self.console.print(f"          {text}", style=style, highlight=False)
+        self.console.print(cell(f"          {text}"), style=style, highlight=False)
 
     def progress(self, name: str, done: float, total: float, note: str = "") -> None:
         if self._live:

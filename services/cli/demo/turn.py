@@ -1,29 +1,20 @@
-"""`ratchet demo`: the whole loop once, in public: ask, correct, train carelessly, be refused, train well, be promoted.
+"""One turn of the loop, act by act: ask, correct, train carelessly, be refused, train well, be promoted.
 
-It starts the same services as `ratchet up`, as the same processes, and talks to them over HTTP only. Every figure it
-prints comes from a service's answer or from an answer of the model; `demo.json` in the data folder holds them.
-Exit status 0 when the careless candidate was rejected and the default one promoted; 1 when the loop did otherwise.
+It talks to the services over HTTP only. Every figure it shows comes from a service's answer or from an answer of the
+model.
 """
 
 import asyncio
 import itertools
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
-from rich.console import Console
 
 from services.cli.demo.application import Application, Reply
 from services.cli.demo.expert import Expert, SimulatedExpert
-from services.cli.demo.figures import Figures, closing_page, how_to_call
+from services.cli.demo.figures import Figures
 from services.cli.demo.scenario import (
     CLIENTS,
     FIRST_REQUESTS,
@@ -31,49 +22,15 @@ from services.cli.demo.scenario import (
     MIN_GROUPS,
     TRAIN_EXAMPLES,
     WORKLOAD,
-    environment,
-    write_scenario,
 )
 from services.cli.demo.screen import Screen
-from shared.errors import BadConfig, RatchetError, Unavailable
-from shared.processes import SUPERVISED
+from shared.errors import Unavailable
 from shared.settings import SharedSettings
 from training.tiny.house import Ticket, ticket
 
 SEEDS_A_DEMO = 100_000  # tickets of one demo never meet those of another seed
 START_SECONDS, STEP_SECONDS = 180.0, 120.0
 STILL_SECONDS = 240.0  # a job that shows no progress for so long is given up; how long it takes is the machine's affair
-
-
-def run_demo(folder: Path, *, seed: int, keep: bool) -> int:
-    console = Console()
-    folder = folder.resolve()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the services are stopped on the way out
-    if folder.exists() and any(folder.iterdir()):
-        folder = _next_to(folder)
-    write_scenario(folder)
-    settings_environment = environment(folder)
-    console.print(f"[bold]Ratchet's loop, once.[/bold] Everything stays in {folder}")
-    console.print(
-        f"The expert is simulated (it works the desk over HTTP). The demo's holdout needs {MIN_GROUPS} groups; the "
-        "default is 200.\n",
-        highlight=False,
-    )
-    with _deployment(folder, settings_environment) as settings, Screen(console) as screen:
-        turn = Turn(screen, settings, seed)
-        try:
-            figures = asyncio.run(turn.run())
-        except RatchetError as error:
-            screen.say(f"the demo stops: {error}", style="red")
-            screen.say(f"the services' log: {folder / 'up.log'}")
-            return 1
-        figures.write(folder / "demo.json")
-        screen.__exit__(None, None, None)
-        closing_page(console, figures, settings, folder)
-        if keep:
-            how_to_call(console, settings)
-            _wait_for_ctrl_c()
-    return 0 if figures.as_expected else 1
 
 
 @dataclass
@@ -156,7 +113,7 @@ class Turn:
         self.screen.step(f"An application sends {FIRST_REQUESTS} tickets; the bare base model answers")
         await self._ask_more(application, FIRST_REQUESTS)
 
-    async def _ask_more(self, application: Application, count: int) -> None:
+    async def _ask_more(self, application: Application, count: int) -> list[Reply]:
         tickets = list(itertools.islice(self._to_correct, count))
         self.truths.update({t.text: t for t in tickets})
         before = self.requests
@@ -174,6 +131,7 @@ class Turn:
         self.screen.progress("samples stored", stored, self.requests)
         self.screen.say(f"an answer: {replies[0].answer[:100]!r}")
         self.screen.say(f"the house wants: {replies[0].ticket.answer!r}")
+        return replies
 
     async def _until_stored(self) -> int:
         """Every answer went through spool and bus into annotation's table."""
@@ -240,8 +198,8 @@ class Turn:
         )["jobs"]
         return found
 
-    async def _new_training(self, earlier: set[str]) -> str:
-        deadline = time.monotonic() + STEP_SECONDS
+    async def _new_training(self, earlier: set[str], seconds: float = STEP_SECONDS) -> str:
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for job in await self._trainings():
                 if job["job_id"] not in earlier:
@@ -344,42 +302,3 @@ class Patience:
             self._seen, self._since = state, time.monotonic()
         elif time.monotonic() - self._since > self._seconds:
             raise Unavailable(f"{self._what} has shown no progress for {self._seconds:.0f} s")
-
-
-@contextmanager
-def _deployment(folder: Path, settings_environment: dict[str, str]) -> Iterator[SharedSettings]:
-    """`ratchet up` as a child process with its log in the data folder; stopped cleanly at the end."""
-    os.environ.update({k: v for k, v in settings_environment.items() if k.startswith("RATCHET_")})
-    with (folder / "up.log").open("wb") as log:
-        up = subprocess.Popen(
-            [sys.executable, "-m", "services.cli", "up"],
-            env={**settings_environment, SUPERVISED: str(os.getpid())},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield SharedSettings.load()
-        finally:
-            up.terminate()
-            try:
-                up.wait(30)
-            except subprocess.TimeoutExpired:
-                up.kill()
-
-
-def _next_to(folder: Path) -> Path:
-    """The first of folder-2, folder-3 ... that is not there: no demo writes into another's data."""
-    for number in itertools.count(2):
-        other = folder.with_name(f"{folder.name}-{number}")
-        if not other.exists():
-            return other
-    raise BadConfig("unreachable")
-
-
-def _wait_for_ctrl_c() -> None:
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        print()
