@@ -67,8 +67,9 @@ class Bus(Protocol):
     ) -> Consumer:
         """A new member of the group; it joins at its first poll.
 
-        starting_at: asked whenever partitions are assigned to this member. What it names is read from there, the rest
-        from the group's last commit. An offset beyond the log's end means another log: it is read from its beginning.
+        starting_at: asked whenever partitions are assigned to this member, and the only one who knows then: what it
+        names is read from there, the rest from the beginning, whatever the group committed (the database may be a new
+        one). An offset beyond the log's end means another log: it is read from its beginning.
         """
         ...
 

@@ -7,11 +7,12 @@ import msgspec
 
 from shared import topics
 from shared.bus import Bus, Outgoing
-from shared.errors import Unusable
+from shared.errors import Unavailable, Unusable
 
 log = logging.getLogger(__name__)
 
 VALUE_CHARACTERS = 500_000  # six bytes each at worst once escaped: a letter always fits the bus
+SHORT_CHARACTERS = 1000  # where a broker's own limit for ratchet.dead is lower than ours
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,10 +28,17 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def dead_letter(
-    consumer: str, topic: str, key: str, value: bytes, reason: str, partition: int = -1, offset: int = -1
+    consumer: str,
+    topic: str,
+    key: str,
+    value: bytes,
+    reason: str,
+    partition: int = -1,
+    offset: int = -1,
+    most_characters: int = VALUE_CHARACTERS,
 ) -> Outgoing:
     text = value.decode("utf-8", "replace")
-    kept = text[:VALUE_CHARACTERS]
+    kept = text[:most_characters]
     letter = DeadLetter(
         consumer=consumer,
         topic=topic,
@@ -38,7 +46,7 @@ def dead_letter(
         offset=offset,
         reason=reason[:10_000],
         value=kept,
-        cut_bytes=len(text[VALUE_CHARACTERS:].encode()),
+        cut_bytes=len(text[most_characters:].encode()),
     )
     return Outgoing(topics.DEAD, key[:1000], msgspec.json.encode(letter))
 
@@ -53,4 +61,16 @@ def publish_or_bury(bus: Bus, consumer: str, records: Sequence[Outgoing]) -> Non
                 bus.publish([record])
             except Unusable as error:
                 log.warning("a record for %s goes to the dead letters: %s", record.topic, error)
-                bus.publish([dead_letter(consumer, record.topic, record.key, record.value, str(error))])
+                _bury(bus, consumer, record, str(error))
+
+
+def _bury(bus: Bus, consumer: str, record: Outgoing, reason: str) -> None:
+    """Whole if the bus takes it, else cut short; when it takes neither the record waits where it is."""
+    for most in (VALUE_CHARACTERS, SHORT_CHARACTERS):
+        letter = dead_letter(consumer, record.topic, record.key, record.value, reason, most_characters=most)
+        try:
+            bus.publish([letter])
+            return
+        except Unusable as error:
+            refusal = error
+    raise Unavailable(f"{topics.DEAD} takes not even a short letter, so nothing goes on: {refusal}") from refusal

@@ -350,14 +350,10 @@ class KafkaGroupMember(ConsumerRebalanceListener):  # type: ignore[misc]
         return self._consumer
 
     def _start(self, consumer: KafkaConsumer, next_offsets: Mapping[Position, int]) -> None:
-        """Every assigned partition afresh: where it is told to, else at the group's commit, else at its beginning."""
-        told = self._mine(consumer, next_offsets).keys()
-        for partition in consumer.assignment() - told:
-            committed = consumer.committed(partition, timeout_ms=ANSWER_MS)
-            if committed is None:
-                consumer.seek_to_beginning(partition)
-            else:
-                consumer.seek(partition, committed)
+        """Every assigned partition afresh: where it is told to, else at its beginning."""
+        untold = consumer.assignment() - self._mine(consumer, next_offsets).keys()
+        if untold:
+            consumer.seek_to_beginning(*untold)
         self._seek(consumer, next_offsets)
 
     def _seek(self, consumer: KafkaConsumer, next_offsets: Mapping[Position, int]) -> None:

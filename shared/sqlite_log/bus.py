@@ -212,7 +212,7 @@ class SqliteConsumer:
         for partition_id, topic, number in self._connection.execute("SELECT id, topic, partition FROM partitions"):
             if topic in gained:
                 self._ids[topic, number] = partition_id
-                self._next[topic, number] = committed.get(partition_id, 0)
+                self._next[topic, number] = committed.get(partition_id, 0) if self._starting_at is None else 0
         mine = {position: offset for position, offset in self._next.items() if position[0] in gained}
         if self._starting_at is not None:
             mine |= {position: offset for position, offset in self._starting_at().items() if position in mine}

@@ -53,10 +53,16 @@ class Deployment:
         self.process: subprocess.Popen[bytes] | None = None
 
     def up(self) -> None:
+        self.start()
+        self.until_ready()
+
+    def start(self) -> None:
         command = [sys.executable, "-m", "services.cli", "up"]
         self.process = subprocess.Popen(
             command, env=self.environment, stdout=self.log, stderr=self.log, start_new_session=True
         )
+
+    def until_ready(self) -> None:
         for service in SERVICES:
             until(lambda s=service: self.is_ready(s), f"{service} is ready; its log: {self.folder / 'up.log'}")
 
