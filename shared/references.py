@@ -86,6 +86,13 @@ def _resolve_workload(where: str, workload: Table, beside: Path) -> Iterator[str
     preset, known = workload.get("preset"), installed.presets()
     if isinstance(preset, str) and known is not None and preset not in known:
         yield f"{where}.preset is {preset!r}, which is no training preset; {choice(preset, known)}"
+    desk = workload.get("desk")
+    if isinstance(desk, dict) and isinstance(desk.get("gold"), str):
+        path = _beside(desk["gold"], beside)
+        if path.is_file():
+            desk["gold"] = str(path.resolve())
+        else:
+            yield f"{where}.desk.gold is {desk['gold']!r}, but {path} is no file; give a JSONL file, or leave it out"
     schema = workload.get("answer_schema")
     if isinstance(schema, str):
         path = _beside(schema, beside)

@@ -56,6 +56,8 @@ class Desk(_Section):
     """How experts are asked, at a desk where each has a login."""
 
     answers_per_item: Annotated[int, Field(ge=1, le=3)] = 1  # with two or more they have to agree
+    gold: str | None = None  # JSONL of items with known verdicts, put among the others to score annotators
+    gold_share: Share = 0.05  # of the items shown
 
 
 class Trigger(_Section):

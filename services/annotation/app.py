@@ -5,7 +5,7 @@ and the outbox (events -> bus). One that dies ends the process, so that the supe
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from services.annotation.consumer import LISTENS_TO, handlers_of
 from services.annotation.desk import Desk
 from services.annotation.far_desk import far_desk, webhook_url
 from services.annotation.filling import DeskLoop
+from services.annotation.gold import Gold, read_gold
 from services.annotation.local_desk import LocalDesk
 from services.annotation.routes import desk_routes, lineage_routes, loop_routes, not_now, not_there, wrong_request
 from services.annotation.settings import AnnotationSettings, DeskSettings
@@ -87,7 +88,8 @@ def build_app(shared: SharedSettings, settings: AnnotationSettings, desk: DeskSe
     local = LocalDesk(engine, deployment.workloads, service=SERVICE, now=utc_now, hold_seconds=settings.hold_seconds)
     here = shared.url_of(SERVICE)
     far = far_desk(desk, deployment.workloads, here) if desk is not None and desk.url else None
-    parts = _parts(engine, bus, deployment, far or local, settings)
+    gold = read_gold(deployment.workloads) if far else {}
+    parts = _parts(engine, bus, deployment, far or local, settings, gold)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -112,13 +114,20 @@ def build_app(shared: SharedSettings, settings: AnnotationSettings, desk: DeskSe
         _serve_page(app)
     else:
         hook = Hook(far, webhook_url(here) if desk.webhook else None)
-        app.include_router(argilla_routes(far, hook, parts.desk.look, desk.address))
+        app.include_router(argilla_routes(far, hook, parts.desk.look, desk.address, engine, list(deployment.workloads)))
     app.include_router(lineage_routes(engine))
     app.include_router(loop_routes(engine, deployment.workloads, utc_now, shared.artifacts / "snapshots"))
     return app
 
 
-def _parts(engine: Engine, bus: Bus, deployment: Deployment, shown_at: Desk, settings: AnnotationSettings) -> Parts:
+def _parts(
+    engine: Engine,
+    bus: Bus,
+    deployment: Deployment,
+    shown_at: Desk,
+    settings: AnnotationSettings,
+    gold: Mapping[str, Sequence[Gold]],
+) -> Parts:
     outbox = OutboxPublisher(engine, bus, SERVICE)
     desk = DeskLoop(
         engine=engine,
@@ -129,6 +138,7 @@ def _parts(engine: Engine, bus: Bus, deployment: Deployment, shown_at: Desk, set
         interval_seconds=settings.desk_interval_seconds,
         on_crash=crash,
         after_commit=outbox.notify,
+        gold=gold,
     )
 
     def batch_kept() -> None:

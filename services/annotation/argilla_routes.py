@@ -1,19 +1,25 @@
 """HTTP of annotation where Argilla is the desk: its webhooks, how it stands, and the way to its page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, RedirectResponse
+from sqlalchemy import Engine
 
+from services.annotation.desk_figures import desk_figures
 from services.annotation.webhooks import Forged, Hook
+from shared.db import reading
 
 if TYPE_CHECKING:
     from services.annotation.argilla_desk import ArgillaDesk
 
 
-def argilla_routes(desk: "ArgillaDesk", hook: Hook, look: Callable[[], None], address: str) -> APIRouter:
+def argilla_routes(
+    desk: "ArgillaDesk", hook: Hook, look: Callable[[], None], address: str, engine: Engine, workloads: Sequence[str]
+) -> APIRouter:
     """look: pull the desk's verdicts now."""
     router = APIRouter()
 
@@ -30,7 +36,9 @@ def argilla_routes(desk: "ArgillaDesk", hook: Hook, look: Callable[[], None], ad
 
     @router.get("/v1/desk/status", tags=["desk"])
     def status() -> dict[str, Any]:
-        return {"desk": "argilla", "url": address, "datasets": desk.status()}
+        with reading(engine) as session:
+            known = {name: asdict(desk_figures(session, name)) for name in workloads}
+        return {"desk": "argilla", "url": address, "datasets": desk.status(), "workloads": known}
 
     @router.get("/", include_in_schema=False)
     @router.get("/desk", include_in_schema=False)

@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
 from sqlalchemy import Engine
@@ -18,6 +18,8 @@ from sqlmodel import Session
 from services.annotation import metrics, repository
 from services.annotation.counts import on_the_way
 from services.annotation.desk import Desk, item_of
+from services.annotation.desk_figures import measure
+from services.annotation.gold import Gold, among
 from services.annotation.grouping import Split, share_of
 from services.annotation.handlers import Now, Workloads
 from services.annotation.opinions import asked, disputes, record_opinion, unseen
@@ -33,11 +35,13 @@ log = logging.getLogger(__name__)
 BATCH = 200
 
 
-def fill(engine: Engine, desk: Desk, workloads: Workloads, now: Now) -> int:
-    """Pushes what today's budget allows; how many items. Raises Unavailable."""
+def fill(
+    engine: Engine, desk: Desk, workloads: Workloads, now: Now, gold: Mapping[str, Sequence[Gold]] | None = None
+) -> int:
+    """Pushes what today's budget allows; how many items, without the gold ones. Raises Unavailable."""
     pushed = 0
     for name, workload in workloads.items():
-        while count := _push_batch(engine, desk, name, workload, now()[:10]):
+        while count := _push_batch(engine, desk, name, workload, now()[:10], (gold or {}).get(name, ())):
             pushed += count
     return pushed
 
@@ -90,12 +94,14 @@ class DeskLoop(threading.Thread):
         interval_seconds: float,
         on_crash: Callable[[BaseException], None],
         after_commit: Callable[[], None],
+        gold: Mapping[str, Sequence[Gold]] | None = None,
     ) -> None:
         super().__init__(name=f"{service}-desk", daemon=True)
         self._engine, self._desk, self._workloads, self._now, self._service = engine, desk, workloads, now, service
         self._interval_seconds, self._on_crash, self._after_commit = interval_seconds, on_crash, after_commit
         self._stopping, self._woken, self._told = threading.Event(), threading.Event(), threading.Event()
         self._collect_at = 0.0
+        self._gold = gold
 
     def run(self) -> None:
         try:
@@ -125,7 +131,7 @@ class DeskLoop(threading.Thread):
         try:
             self._collect()
             ask_reviewers(self._engine, self._desk)
-            fill(self._engine, self._desk, self._workloads, self._now)
+            fill(self._engine, self._desk, self._workloads, self._now, self._gold)
             metrics.DESK_REACHABLE.set(1)
             self._measure()
         except Unavailable as error:
@@ -141,6 +147,8 @@ class DeskLoop(threading.Thread):
         self._told.clear()
         if collect(self._engine, self._desk, self._workloads, self._now, self._service):
             self._after_commit()
+            with reading(self._engine) as session:
+                measure(session, self._workloads)
         ended = time.monotonic()
         self._collect_at = ended + max(self._interval_seconds, 9 * (ended - began)) - 0.01
 
@@ -152,7 +160,7 @@ class DeskLoop(threading.Thread):
                 metrics.WAITING.labels(name).set(waiting)
 
 
-def _push_batch(engine: Engine, desk: Desk, name: str, workload: Workload, today: str) -> int:
+def _push_batch(engine: Engine, desk: Desk, name: str, workload: Workload, today: str, gold: Sequence[Gold]) -> int:
     """The desk first, the state afterwards: a crash between the two pushes the same items again.
 
     Both splits in one batch, shuffled, so that an item's place tells nobody which side it is on.
@@ -165,14 +173,18 @@ def _push_batch(engine: Engine, desk: Desk, name: str, workload: Workload, today
         items = [item_of(rows[i], feedback.get(i, []), None) for i in ids]
     if not ids:
         return 0
+    if gold:
+        with transaction(engine) as session:
+            items = among(session, items, gold, workload.desk.gold_share)
     refused = desk.push(items)
     for sample_id, why in refused.items():
         log.error("sample %s cannot be shown to the experts: %s", sample_id, why)
     with transaction(engine) as session:
         repository.put_back(session, list(refused))
         repository.show(session, [i for i in ids if i not in refused], today)
-    metrics.SHOWN.labels(name).inc(len(ids) - len(refused))
-    metrics.UNSHOWABLE.labels(name).inc(len(refused))
+    lost = len(refused.keys() & set(ids))
+    metrics.SHOWN.labels(name).inc(len(ids) - lost)
+    metrics.UNSHOWABLE.labels(name).inc(lost)
     return len(ids)
 
 

@@ -23,6 +23,18 @@ SIGNALS = Counter(
     ["workload", "signal"],
 )
 DESK_REACHABLE = Gauge("ratchet_annotation_desk_reachable", "1 when the last round to the desk and back succeeded")
+DISPUTED = Gauge("ratchet_annotation_disputed_samples", "Samples that wait for a reviewer", ["workload"])
+ALPHA = Gauge("ratchet_annotation_agreement_alpha", "Krippendorff's alpha of the annotators' verdicts", ["workload"])
+ANNOTATOR_ALPHA = Gauge(
+    "ratchet_annotation_annotator_agreement_alpha",
+    "Krippendorff's alpha of one annotator's verdicts with the others'",
+    ["workload", "annotator"],
+)
+GOLD_RIGHT = Gauge(
+    "ratchet_annotation_annotator_gold_right_share",
+    "Share of gold items that an annotator got right",
+    ["workload", "annotator"],
+)
 UNSHOWABLE = Counter("ratchet_annotation_unshowable_samples_total", "Samples that the desk refused", ["workload"])
 DISPUTES = Counter("ratchet_annotation_disputes_total", "Samples about which annotators disagreed", ["workload"])
 WAITING = Gauge("ratchet_annotation_waiting_samples", "Samples on the desk", ["workload"])

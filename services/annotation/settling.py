@@ -4,11 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from services.annotation.curation import Reason, normalised
 
 Label = Literal["good", "fix", "discard", "knowledge"]
+LABELS: tuple[Label, ...] = get_args(Label)
 
 
 @dataclass(frozen=True, slots=True)

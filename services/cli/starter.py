@@ -38,6 +38,8 @@ similarity = 0.8                 # 0-1, Jaccard of word 3-grams from which promp
 
 [workloads.support-triage.desk]         # how experts are asked, where each has a login (Argilla)
 # answers_per_item = 1           # 1-3; with 2 or 3 annotators have to agree, else a reviewer decides
+# gold: a JSONL file of items with known verdicts, to see how annotators do (docs/argilla.md)
+# gold_share = 0.05              # 0-1, of the items shown
 
 [workloads.support-triage.trigger]      # when a training starts by itself
 # min_new_examples = 50
