@@ -17,7 +17,7 @@ from services.cli.demo.scenario import WORKLOAD
 from shared.errors import Unavailable
 from training.tiny.house import Ticket
 
-PAGE = 50
+PAGE = 200
 STILL_SECONDS = 120.0  # desk and Argilla's index both lag; without any change for so long something is broken
 _PENDING = {
     "filters": {
@@ -33,6 +33,7 @@ class ArgillaExpert:
         self._annotation = httpx.AsyncClient(base_url=annotation_url, timeout=60)
         self._waiting: deque[dict[str, Any]] = deque()
         self._seen: set[str] = set()
+        self._passed_over = 0
         self.corrections = 0
 
     async def dataset_with(self, records: int) -> str:
@@ -57,11 +58,13 @@ class ArgillaExpert:
                 if (ticket := by_words.get(words(asked_in(record)))) is not None:
                     await self._decide(record, ticket)
                     return await self._progress()
+                self._passed_over += 1
             await self._look()
             if self._waiting:
                 continue
             state = await self._state()
-            if state["waiting"] == 0 and state["corrected"] >= self.corrections:
+            # In the demo every sample is shown, so what is neither corrected nor passed over is still on its way.
+            if state["samples"] <= state["corrected"] + self._passed_over:
                 return None
             if state != before:
                 since, before = time.monotonic(), state
@@ -114,7 +117,7 @@ class ArgillaExpert:
         response = await self._annotation.get("/v1/status")
         response.raise_for_status()
         state = response.json()["workloads"][WORKLOAD]
-        return {name: int(state[name]) for name in ("waiting", "corrected", "train", "holdout")}
+        return {name: int(state[name]) for name in ("samples", "corrected", "train", "holdout")}
 
 
 def asked_in(record: dict[str, Any]) -> str:
