@@ -15,7 +15,7 @@ import pytest
 from kafka.admin import ConfigResource, KafkaAdminClient
 
 from infra.native import postgres
-from services.cli.doctor import bus, database, monitoring
+from services.cli.doctor import bus, database, desk, monitoring
 from services.cli.doctor.findings import State
 from services.cli.starter import write_starter
 from shared import schema
@@ -158,3 +158,15 @@ def test_a_monitoring_that_is_away_is_named(patient: Patient) -> None:
         (away,) = monitoring.prometheus(url, ["gateway"])
     assert away.state is State.WRONG
     assert State.OK in {finding.state for finding in monitoring.prometheus(url, [])}
+
+
+def test_argilla_without_our_workspace_or_with_a_wrong_key_is_named(servers: RunningStack) -> None:
+    servers.need("argilla")
+    given = servers.addresses()
+    url, key = given["RATCHET_DESK_URL"], given["RATCHET_DESK_API_KEY"]
+    nobodys = f"doctor-{uuid.uuid4().hex[:8]}"
+    there, missing = desk.desk(url, key, nobodys, ["triage"])
+    assert (there.state, missing.state) == (State.OK, State.WRONG)
+    assert (nobodys in missing.says, missing.do) == (True, "ratchet desk setup")
+    _, refused = desk.desk(url, "not-the-key", nobodys, ["triage"])
+    assert (refused.state, refused.configuration) == (State.WRONG, True)
