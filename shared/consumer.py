@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session, col, delete, select
 
 from shared.bus import Bus, Position, Record
 from shared.bus import Consumer as BusConsumer
-from shared.db import InboxRow, OffsetRow, OutboxRow, insert_once, put, reading, transaction
+from shared.db import InboxRow, OffsetRow, OutboxRow, cannot_hold, insert_once, put, reading, transaction
 from shared.dead_letters import dead_letter
 from shared.errors import Unavailable, Unusable
 from shared.events import Event, decode
@@ -157,7 +157,9 @@ class ConsumerLoop(threading.Thread):
                 session.flush()
         except Unusable as error:
             return error
-        except (DataError, OverflowError) as error:  # no column can hold it: a NUL in PostgreSQL, 10**30 in SQLite
+        except (DBAPIError, OverflowError) as error:
+            if not cannot_hold(error):
+                raise
             return Unusable(f"the database cannot hold it: {error}")
         return type(event).__name__
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, event, make_url
+from sqlalchemy import URL, BigInteger, Column, Connection, Engine, Integer, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -29,6 +29,7 @@ _EXAMPLES = "it should be like sqlite:////folder/ratchet.db or postgresql+psycop
 # serialisation and deadlock, a lock that was not given in time, a transaction that was ended for being idle, a standby.
 _PASSING = ("08", "53", "57", "40", "55P03", "25P03", "25006", "28P01", "28000", "3D000")
 _LIMIT_EXCEEDED = "54000"
+_COUNTER = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up an INTEGER only, which has 64 bits there
 _FOR_EVER = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_RANGE}
 
 
@@ -44,7 +45,7 @@ class OutboxRow(SQLModel, table=True):
     """An event born in the database, waiting to be published in the order of `id`."""
 
     __tablename__ = "outbox"
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, sa_column=Column(_COUNTER, primary_key=True))
     service: str = Field(index=True)
     topic: str
     key: str
@@ -58,7 +59,7 @@ class OffsetRow(SQLModel, table=True):
     consumer: str = Field(primary_key=True)
     topic: str = Field(primary_key=True)
     partition: int = Field(primary_key=True)
-    next_offset: int
+    next_offset: int = Field(sa_column=Column(_COUNTER, nullable=False))
 
 
 def open_database(url: str, writer: str = "") -> Engine:

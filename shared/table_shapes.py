@@ -21,9 +21,10 @@ class Shape:
 def shapes_of(
     connection: Connection, *, schema: str | None = None, only: Collection[str] | None = None
 ) -> dict[str, Shape]:
-    """By table; only: those of these that are there."""
+    """By table or view; only: those of these that are there."""
     look = inspect(connection)
-    names = [name for name in look.get_table_names(schema) if only is None or name in only]
+    tables, views = look.get_table_names(schema), look.get_view_names(schema)
+    names = [name for name in (*tables, *views) if only is None or name in only]
     shapes = {}
     for name in names:
         columns = {

@@ -16,3 +16,10 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database of this test's own, with every table."""
     with databases.running_on(request.param) as mine:
         yield mine.of_folder(tmp_path)
+
+
+@pytest.fixture(params=KINDS)
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of one of this test's own, without any table."""
+    with databases.running_on(request.param) as mine:
+        yield mine.empty(tmp_path)

@@ -50,7 +50,7 @@ class World:
         self.url = f"sqlite://{folder / 'bus.db'}"
         self.bus = SqliteBus.open(self.url)
         self.engine: Engine = open_database(of_folder(folder), "tester")
-        SeenRow.metadata.tables["test_seen"].create(self.engine)
+        SeenRow.metadata.tables["test_seen"].create(self.engine, checkfirst=True)
         self.crashes: list[BaseException] = []
         self.commits = 0
         self.stumble: Callable[[FeedbackGiven], None] = lambda event: None
@@ -294,7 +294,7 @@ def test_a_database_that_is_locked_is_waited_for(world: World, tmp_path: Path, m
     with transaction(world.engine) as session:
         session.connection()  # from here on it holds the write lock
         loop = world.loop(engine=impatient)
-        until(lambda: "locked" in str(loop.waiting))
+        until(lambda: "lock" in str(loop.waiting))
     until(lambda: world.offset() == 1)
     assert world.seen() == ["f1"]
     until(lambda: loop.waiting is None)
