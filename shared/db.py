@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, BigInteger, Column, Connection, Engine, Integer, event, make_url
+from sqlalchemy import URL, BigInteger, Column, Connection, Engine, Integer, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -140,6 +140,16 @@ def unavailable_when_down() -> Iterator[None]:
         if is_outage(error):
             raise Unavailable(f"the database cannot be used now: {error.orig}") from error
         raise
+
+
+def objections_to(engine: Engine) -> list[str]:
+    """For readiness: why the database cannot be used now; none when it answers."""
+    try:
+        with reading(engine) as session:
+            session.execute(text("SELECT 1"))
+    except Unavailable as error:
+        return [str(error)]
+    return []
 
 
 def is_outage(error: DBAPIError) -> bool:

@@ -15,7 +15,7 @@ from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from services.annotation import membership, metrics
 from services.annotation.argilla_routes import argilla_routes
@@ -32,8 +32,7 @@ from services.annotation.webhooks import Hook
 from shared.body_limit import BodyLimit
 from shared.bus import Bus, open_bus
 from shared.consumer import ConsumerLoop
-from shared.db import open_database, reading, transaction
-from shared.errors import Unavailable
+from shared.db import objections_to, open_database, transaction
 from shared.events import utc_now
 from shared.outbox import OutboxPublisher
 from shared.schema import require
@@ -99,7 +98,7 @@ def build_app(shared: SharedSettings, settings: AnnotationSettings, desk: DeskSe
         bus.close()
         engine.dispose()
 
-    app = create_app(SERVICE, ready=lambda: [*parts.objections(), *_database_objections(engine)], lifespan=lifespan)
+    app = create_app(SERVICE, ready=lambda: [*parts.objections(), *objections_to(engine)], lifespan=lifespan)
     app.add_exception_handler(RequestValidationError, wrong_request)
     app.add_exception_handler(UnknownItem, not_there)
     app.add_exception_handler(NotOnTheDesk, not_now)
@@ -185,12 +184,3 @@ def _bring_index_up_to_date(engine: Engine, deployment: Deployment) -> None:
 def _rebuild(engine: Engine, name: str, deployment: Deployment) -> int:
     with transaction(engine) as session:
         return membership.rebuild_bands(session, name, deployment.workloads[name])
-
-
-def _database_objections(engine: Engine) -> list[str]:
-    try:
-        with reading(engine) as session:
-            session.execute(text("SELECT 1"))
-    except Unavailable as error:
-        return [str(error)]
-    return []

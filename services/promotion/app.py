@@ -20,7 +20,7 @@ from services.promotion.settings import PromotionSettings
 from shared.bus import open_bus
 from shared.calls import Caller
 from shared.consumer import ConsumerLoop
-from shared.db import open_database
+from shared.db import objections_to, open_database
 from shared.outbox import OutboxPublisher
 from shared.schema import require
 from shared.settings import SharedSettings
@@ -79,7 +79,8 @@ def build(shared: SharedSettings, own: PromotionSettings, on_crash: Callable[[Ba
 
     def objections() -> list[str]:
         dead = [f"the thread {thread.name} is not running" for thread in threads if not thread.is_alive()]
-        return [*dead, *([f"events wait: {consumer.waiting}"] if consumer.waiting else [])]
+        waiting = [f"events wait: {consumer.waiting}"] if consumer.waiting else []
+        return [*dead, *waiting, *objections_to(engine)]
 
     app = create_app(SERVICE, ready=objections, lifespan=lifespan)
     app.include_router(create_router(engine, stewardship, reconciler))

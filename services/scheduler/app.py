@@ -25,7 +25,7 @@ from services.scheduler.workshop import Workshop
 from shared.body_limit import BodyLimit
 from shared.bus import open_bus
 from shared.calls import Caller
-from shared.db import open_database
+from shared.db import objections_to, open_database
 from shared.outbox import OutboxPublisher
 from shared.schema import require
 from shared.settings import SharedSettings
@@ -76,7 +76,8 @@ def build_app(shared: SharedSettings, own: SchedulerSettings) -> FastAPI:
     def objections() -> list[str]:
         parts = {"the runner": runner, "the consumer": events, "the outbox": publisher}
         dead = [f"{name} does not run" for name, part in parts.items() if not part.is_alive()]
-        return [*dead, *([f"events wait: {events.waiting}"] if events.waiting else [])]
+        waiting = [f"events wait: {events.waiting}"] if events.waiting else []
+        return [*dead, *waiting, *objections_to(engine)]
 
     app = create_app(SERVICE, ready=objections, lifespan=lifespan)
     app.add_middleware(BodyLimit, max_bytes=own.max_body_bytes, setting="RATCHET_SCHEDULER_MAX_BODY_BYTES")
