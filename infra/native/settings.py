@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import EnvironmentSettings
@@ -42,6 +42,11 @@ class StackSettings(EnvironmentSettings):
     vllm_dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="of vLLM's weights and cache; auto makes bfloat16 of a float32 model"
     )
+
+    @field_validator("servers_dir", "prometheus_rules", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value  # else the folder where the command is typed
 
     @model_validator(mode="after")
     def _ports_differ(self) -> "StackSettings":

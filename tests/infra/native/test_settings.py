@@ -25,3 +25,10 @@ def test_a_port_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, port: s
 def test_every_setting_is_explained_on_the_stacks_page() -> None:
     explained = set(re.findall(r"`RATCHET_STACK_([A-Z_]+)`", DOCS.read_text("utf-8")))
     assert explained == {name.upper() for name in StackSettings.model_fields}
+
+
+def test_settings_written_as_words_are_read_back_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = StackSettings.load().as_words()
+    for name, word in written.items():
+        monkeypatch.setenv(f"RATCHET_STACK_{name.upper()}", word)
+    assert StackSettings.load().as_words() == written
