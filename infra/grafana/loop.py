@@ -93,8 +93,8 @@ def dashboard() -> Dashboard:
             "6  Answers that stand out",
             "percentunit",
             Query(
-                "sum by (signal) (rate(ratchet_annotation_signals_total[$__rate_interval]))"
-                " / on () group_left() sum(rate(ratchet_annotation_samples_total[$__rate_interval]))",
+                "clamp_max(sum by (signal) (rate(ratchet_annotation_signals_total[$__rate_interval]))"
+                " / on () group_left() sum(rate(ratchet_annotation_samples_total[$__rate_interval])), 1)",
                 "{{signal}}",
             ),
             about="Share of the answers looked at: broken schema, negative feedback, low confidence. "

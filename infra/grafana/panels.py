@@ -114,7 +114,7 @@ def board(uid: str, title: str, about: str, *panels: Panel, by_workload: bool = 
         .link(dashboards.DashboardLink("Ratchet").type(models.DashboardLinkType.DASHBOARDS).tags(["ratchet"]))
     )
     if by_workload:
-        made.with_variable(_workload())
+        made.with_variable(_Workload())
     for panel in panels:
         made.with_panel(panel)
     return made.build()
@@ -156,14 +156,19 @@ def _steps(bound: float | None, good: Good) -> dashboards.ThresholdsConfig:
     return dashboards.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
-def _workload() -> dashboards.QueryVariable:
-    return (
-        dashboards.QueryVariable("workload")
-        .label("workload")
-        .datasource(SOURCE)
-        .query("label_values(ratchet_promotion_champion_info, workload)")
-        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .include_all(True)
-        .all_value(".*")
-        .multi(True)
-    )
+class _Workload(Builder[models.VariableModel]):
+    def build(self) -> models.VariableModel:
+        made = (
+            dashboards.QueryVariable("workload")
+            .label("workload")
+            .datasource(SOURCE)
+            .query("label_values(ratchet_promotion_champion_info, workload)")
+            .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+            .include_all(True)
+            .all_value(".*")
+            .multi(True)
+            .current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
+            .build()
+        )
+        made.auto = made.auto_min = made.auto_count = None  # of interval variables only
+        return made

@@ -94,7 +94,7 @@ def dashboard() -> Dashboard:
             "Candidates on their way",
             "short",
             Query("sum by (state) (ratchet_promotion_candidates_waiting)", "{{state}}"),
-            about="WANTED: to be measured. ASKED: being measured. PROMOTING: being loaded.",
+            about="wanted: to be measured. asked: being measured. promoting: being loaded.",
         ),
         curves(
             "Adapters on model servers",

@@ -25,6 +25,8 @@ def start_at_zero(workloads: Iterable[str]) -> None:
     for workload in workloads:
         for outcome in Outcome:
             VERDICTS.labels(workload, outcome)
+    for loaded in ("loaded", "failed"):
+        ADAPTER_LOADS.labels(loaded)
 
 
 def show_champions(champions: Iterable[tuple[str, str]]) -> None:

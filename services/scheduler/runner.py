@@ -64,10 +64,10 @@ class Runner(threading.Thread):
 
     def _claim(self) -> jobs.Claim | None:
         settings = self._shop.settings
-        if len(self._attempts) >= settings.max_running or self._shop.stopping.is_set():
-            return None
         with reading(self._shop.engine) as session:  # idle polls take no write lock
             QUEUED_JOBS.set(repository.counts(session)[QUEUED])
+            if len(self._attempts) >= settings.max_running or self._shop.stopping.is_set():
+                return None
             if not jobs.anything_to_claim(session, self._shop.clock()):
                 return None
         with transaction(self._shop.engine) as session:

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -6,7 +7,7 @@ from infra.native.catalog import chosen
 from infra.native.control import install
 from infra.native.server import Place
 from infra.native.settings import StackSettings
-from tests.real.monitoring.watched_loop import WatchedLoop, watched_loop
+from tests.real.monitoring.watched_loop import LARGER, Size, WatchedLoop, watched_loop
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +19,7 @@ def _installed(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def turned(tmp_path_factory: pytest.TempPathFactory, _installed: None) -> Iterator[WatchedLoop]:
     """A loop that drift has turned once; it still runs, and Prometheus with it."""
-    with watched_loop(tmp_path_factory.mktemp("watched")) as watched:
+    size = LARGER if os.environ.get("RATCHET_DRAW_DASHBOARDS") else Size()
+    with watched_loop(tmp_path_factory.mktemp("watched"), size) as watched:
         watched.turn()
         yield watched

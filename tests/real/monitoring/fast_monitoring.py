@@ -21,7 +21,7 @@ from shared.processes import free_ports
 from tests.loop.deployment import until
 
 RULES_FASTER, NOTIFIES_FASTER = 120, 600
-SCRAPE = "300ms"
+SCRAPE = "1s"
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -80,7 +80,7 @@ def monitoring(folder: Path, services: Mapping[str, str], token: str) -> Iterato
     for file in prometheus.RULES.glob("*.yml"):
         (rules / file.name).write_text(yaml.safe_dump(faster_rules(file.read_text("utf-8"))), "utf-8")
     token_file.write_text(token)
-    scraped = prometheus.configuration(lambda n: f"127.0.0.1:{ports[n]}", lambda n: services[n], f"{rules}/*.yml")
+    scraped: Any = prometheus.configuration(lambda n: f"127.0.0.1:{ports[n]}", lambda n: services[n], f"{rules}/*.yml")
     scraped["global"] = {"scrape_interval": SCRAPE, "evaluation_interval": SCRAPE, "scrape_timeout": SCRAPE}
     told: Any = alertmanager.configuration(f"http://{services['scheduler']}", str(token_file))
     for route in (told["route"], *told["route"]["routes"]):
@@ -101,6 +101,8 @@ def monitoring(folder: Path, services: Mapping[str, str], token: str) -> Iterato
             until(lambda url=ready: httpx.get(url).status_code == 200, f"{name} is ready; its log: {log.name}", 30)
         watching = Monitoring(ports["prometheus"])
         stack.callback(watching.close)
+        # A few seconds: what happened before the first scrape is no increase to anybody.
+        until(lambda: watching.figure("count(up == 1)") == len(scraped["scrape_configs"]), "all are scraped", 30)
         yield watching
 
 

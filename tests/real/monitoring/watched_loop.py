@@ -22,14 +22,29 @@ from tests.loop.deployment import SERVICES, Deployment, deployment, until
 from tests.real.monitoring.fast_monitoring import Monitoring, monitoring
 from training.tiny.house import Ticket, ticket
 
-HOLDOUT, CLIENTS = 20, 4
-CHANGES = {
-    "min_new_examples = 200": "min_new_examples = 5000",  # only the alert starts a training
-    "min_groups = 60": f"min_groups = {HOLDOUT}",
-    "holdout_share = 0.3": "holdout_share = 0.4",
-    'scorer = "json_fields"': 'scorer = "json_fields"\npreset = "careless"',  # the quickest
-    'general_suite = "builtin:tiny/general_suite.jsonl"\n': "",
-}
+CLIENTS = 4
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is corrected before drift comes. Fewer than 200 examples: no training starts by their count."""
+
+    train: int = 25
+    holdout: int = 20
+    preset: str = "careless"  # the quickest
+    served: int = 40  # answers of the new version before the story ends
+
+
+LARGER = Size(train=120, holdout=60, preset="default", served=500)  # enough to learn from and to see: for the pictures
+
+
+def _changes(size: Size) -> dict[str, str]:
+    return {
+        "min_groups = 60": f"min_groups = {size.holdout}",
+        "holdout_share = 0.3": "holdout_share = 0.4",
+        'scorer = "json_fields"': f'scorer = "json_fields"\npreset = "{size.preset}"',
+        'general_suite = "builtin:tiny/general_suite.jsonl"\n': "",
+    }
 
 
 @dataclass
@@ -37,24 +52,23 @@ class WatchedLoop:
     loop: Deployment
     watching: Monitoring
     token: str
+    size: Size
     began: float = field(default_factory=time.time)
     ended: float = 0.0
     version: str = ""  # the candidate that serves at the end
     truths: dict[str, Ticket] = field(default_factory=dict)
 
     def turn(self) -> None:
-        self._ask_until(lambda: self._stored() >= 120)
-        self._correct_all()
-        self._ask_until(
-            lambda: self.watching.figure("workload:ratchet_annotation_samples:increase7d") >= 100, pause=0.5
-        )
-        self._ask_until(self._the_alert_was_repeated, disliked=True)
-        job = until(lambda: self._ended(self.loop.jobs("train")[-1]), "the training ends", 240)
-        assert job["state"] == "done", job
-        self.version = job["result"]["version"]
-        with self._asking(pause=0.2):
+        self._ask_until(lambda: self._stored() >= 4.5 * self.size.holdout + 30, pause=0.1)
+        self._correct()
+        self._ask_until(lambda: self._an_hour_ago() >= 100, pause=0.5)
+        self._ask_until(self._the_alert_was_repeated, disliked=True, pause=0.1)
+        with self._asking(pause=1.0):
+            job = until(lambda: self._ended(self.loop.jobs("train")[-1]), "the training ends", 240)
+            assert job["state"] == "done", job
+            self.version = job["result"]["version"]
             self._let_it_serve()
-            until(lambda: self._answers_of_it() > 20, "the new version answers")
+            self._until_it_has_served()
         self.ended = time.time()
 
     def _ask_until(self, holds: Any, *, disliked: bool = False, pause: float = 0.0) -> None:
@@ -91,17 +105,19 @@ class WatchedLoop:
     def _stored(self) -> int:
         return int(self.loop.store()["samples"])
 
-    def _correct_all(self) -> None:
-        """Until nothing waits at the desk and the holdout is large enough."""
-        while True:
+    def _an_hour_ago(self) -> float:
+        """Samples that lie more than an hour, on the faster clock, back."""
+        return self.watching.figure("workload:ratchet_annotation_samples:increase7d")
+
+    def _correct(self) -> None:
+        """Until a training and a verdict are possible."""
+        while (store := self.loop.store())["holdout_groups"] < self.size.holdout or store["train"] < self.size.train:
             found = self.loop.get("annotation", f"/v1/desk/next?workload={WORKLOAD}&annotator=test")["item"]
-            if found is None:
-                break
+            assert found is not None, "the desk is empty before the holdout is large enough"
             truth = self.truths[found["messages"][-1]["content"]]
             good = found["answer"].strip() == truth.answer
             verdict = {"annotator": "test", "verdict": "good" if good else "fix", "ideal": truth.answer, "reasons": []}
             self.loop.post("annotation", f"/v1/desk/items/{found['sample_id']}/verdict", verdict)
-        assert self.loop.store()["holdout_groups"] >= HOLDOUT
 
     def _the_alert_was_repeated(self) -> bool:
         """Alertmanager told the scheduler, who took it, and told it three times more."""
@@ -123,24 +139,24 @@ class WatchedLoop:
             said = {"who": "test", "why": "to see it serve", "override": True}
             self.loop.post("promotion", f"/v1/models/{self.version}/promote", said)
 
-    def _answers_of_it(self) -> int:
-        served = f'ratchet_promotion_champion_info{{version="{self.version}"}}'
-        if not self.watching.now(served):
-            return 0
-        return int(
-            self.watching.figure(
-                f'sum(increase(ratchet_gateway_answers_total{{status="200"}}[10s])) and on () {served}'
-            )
-        )
+    def _until_it_has_served(self) -> None:
+        """Prometheus has seen the verdict, the new version, and answers since."""
+        serves = f'ratchet_promotion_champion_info{{version="{self.version}"}}'
+        until(lambda: self.watching.now(serves), "the new version is seen to serve")
+        answers = 'sum(ratchet_gateway_answers_total{status="200"})'
+        before = self.watching.figure(answers)
+        with self._asking(pause=0.2):
+            until(lambda: self.watching.figure(answers) >= before + self.size.served, "it answers")
+        until(lambda: self.watching.figure("sum(ratchet_promotion_verdicts_total)") >= 1, "the verdict is counted")
 
 
 _NUMBERS = itertools.count()
 
 
 @contextmanager
-def watched_loop(folder: Path) -> Iterator[WatchedLoop]:
+def watched_loop(folder: Path, size: Size) -> Iterator[WatchedLoop]:
     token = secrets.token_hex(16)
-    with deployment(folder / "data", CHANGES, RATCHET_SCHEDULER_ALERT_TOKEN=token) as loop:
+    with deployment(folder / "data", _changes(size), RATCHET_SCHEDULER_ALERT_TOKEN=token) as loop:
         places = {name: loop.settings.url_of(name).removeprefix("http://") for name in SERVICES}
         with monitoring(folder / "monitoring", places, token) as watching:
-            yield WatchedLoop(loop, watching, token)
+            yield WatchedLoop(loop, watching, token, size)
