@@ -13,7 +13,7 @@ from tests.real.monitoring.drawing import draw
 from tests.real.monitoring.panels import board_data
 from tests.real.monitoring.watched_loop import WatchedLoop
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1300)]
 
 DASHBOARDS = sorted(FOLDER.glob("*.json"))
 PICTURES = Path(__file__).parents[3] / "docs" / "dashboards"

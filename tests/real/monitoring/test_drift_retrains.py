@@ -4,7 +4,7 @@ import pytest
 from services.cli.demo.scenario import WORKLOAD
 from tests.real.monitoring.watched_loop import WatchedLoop
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1300)]
 
 
 def test_drift_started_one_training_although_the_alert_was_sent_again_and_again(turned: WatchedLoop) -> None:

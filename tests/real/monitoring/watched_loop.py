@@ -35,7 +35,7 @@ class Size:
     served: int = 40  # answers of the new version before the story ends
 
 
-LARGER = Size(train=120, holdout=60, preset="default", served=500)  # enough to learn from and to see: for the pictures
+LARGER = Size(train=100, holdout=40, served=400)  # enough to learn from and to see: for the pictures
 
 
 def _changes(size: Size) -> dict[str, str]:
@@ -63,8 +63,8 @@ class WatchedLoop:
         self._correct()
         self._ask_until(lambda: self._an_hour_ago() >= 100, pause=0.5)
         self._ask_until(self._the_alert_was_repeated, disliked=True, pause=0.1)
-        with self._asking(pause=1.0):
-            job = until(lambda: self._ended(self.loop.jobs("train")[-1]), "the training ends", 240)
+        with self._asking(pause=2.0):
+            job = until(lambda: self._ended(self.loop.jobs("train")[-1]), "the training ends", 600)
             assert job["state"] == "done", job
             self.version = job["result"]["version"]
             self._let_it_serve()
@@ -133,7 +133,7 @@ class WatchedLoop:
         found = until(
             lambda: next((m for m in self.loop.models() if m["version"] == self.version and m["verdict"]), None),
             "the candidate is judged",
-            240,
+            600,
         )
         if found["verdict"] != "PROMOTE":
             said = {"who": "test", "why": "to see it serve", "override": True}
