@@ -83,13 +83,13 @@ class ArgillaDesk:
         """Makes what is missing: workspaces, datasets, accounts. Twice: changes nothing."""
         with self._away_in_words():
             client = self._open()
-            for name in (self._workspace, self._review_workspace):
-                if _workspace(client, name) is None:
-                    with suppress(ConflictError):  # somebody else was quicker
-                        argilla.Workspace(name=name, client=client).create()
+            self._ensure_workspace(client, self._workspace)
+            if reviewers:
+                self._ensure_workspace(client, self._review_workspace)
             for name, workload in self._workloads.items():
                 self._ensure(client, form_of(name, workload))
-                self._ensure(client, review_form_of(name, workload))
+                if workload.desk.answers_per_item > 1:  # with one answer nobody can disagree
+                    self._ensure(client, review_form_of(name, workload))
             accounts = [self._account(client, name, reviewer=False) for name in dict.fromkeys(annotators)]
             accounts += [self._account(client, name, reviewer=True) for name in dict.fromkeys(reviewers)]
             self._datasets = self._look(client)
@@ -207,12 +207,16 @@ class ArgillaDesk:
             raise Unavailable(f"Argilla at {self._url} cannot be reached: {type(error).__name__}: {error}") from error
 
     def _current(self, workload: str, *, for_review: bool) -> Dataset:
-        for again in (False, True):
+        for attempt in range(3):
             for dataset in self._datasets:
                 if dataset.is_current and (dataset.workload, dataset.for_review) == (workload, for_review):
                     return dataset
-            if not again:
+            if attempt == 0:
                 self.setup()
+            elif for_review:  # a dispute of a time when more answers were asked
+                with self._away_in_words():
+                    self._ensure(self._open(), review_form_of(workload, self._workloads[workload]))
+                    self._datasets = self._look(self._open())
         raise Unavailable(f"the desk of {workload} is not set up; `ratchet desk setup` says why")
 
     def _push(self, dataset: Dataset, records: list[dict[str, Any]]) -> dict[str, str]:
@@ -265,8 +269,16 @@ class ArgillaDesk:
                     found.append(Dataset(dataset["id"], dataset["name"], *key, version.number, is_current, questions))
         return found
 
+    def _ensure_workspace(self, client: argilla.Argilla, name: str) -> Any:
+        found = _workspace(client, name)
+        if found is None:
+            with suppress(ConflictError):  # somebody else was quicker
+                argilla.Workspace(name=name, client=client).create()
+            found = _workspace(client, name)
+        return found
+
     def _ensure(self, client: argilla.Argilla, form: Form) -> None:
-        workspace = _workspace(client, self._review_workspace if form.for_review else self._workspace)
+        workspace = self._ensure_workspace(client, self._review_workspace if form.for_review else self._workspace)
         numbers = [0]
         for dataset in _datasets_in(client, workspace):
             version = version_of(dataset["name"])

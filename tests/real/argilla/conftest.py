@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.services.annotation.annotation_world import SCHEMA, World, a_workload
 DeskOf = Callable[..., DeskWorld]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def argilla(servers: RunningStack) -> Argilla:
     servers.need("argilla", "argilla-worker")
     addresses = servers.addresses()
@@ -24,7 +25,20 @@ def argilla(servers: RunningStack) -> Argilla:
 
 @pytest.fixture
 def desk_of(argilla: Argilla, tmp_path: Path) -> Iterator[DeskOf]:
-    """`desk_of(annotators=["ada"])`: set up, nothing on it."""
+    """`desk_of(annotators=("ada",))`: set up, nothing on it."""
+    with _desks(argilla, tmp_path) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def desk(argilla: Argilla, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskWorld]:
+    """One for tests that only add to it; it knows ada and bob."""
+    with _desks(argilla, tmp_path_factory.mktemp("desk")) as make:
+        yield make(annotators=("ada", "bob"))
+
+
+@contextmanager
+def _desks(argilla: Argilla, tmp_path: Path) -> Iterator[DeskOf]:
     made: list[DeskWorld] = []
 
     def make(
@@ -49,6 +63,6 @@ def desk_of(argilla: Argilla, tmp_path: Path) -> Iterator[DeskOf]:
     for one in made:
         for hook in argilla.get("/webhooks")["items"]:
             argilla.call("DELETE", f"/webhooks/{hook['id']}")
-        for workspace in (one.workspace, f"{one.workspace}-review"):
+        for workspace in argilla.workspaces() & {one.workspace, f"{one.workspace}-review"}:
             for dataset_id in argilla.datasets(workspace).values():
                 argilla.call("DELETE", f"/datasets/{dataset_id}")

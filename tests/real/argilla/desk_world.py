@@ -27,13 +27,16 @@ class Argilla:
 
     def call(self, method: str, path: str, *, key: str | None = None, **arguments: Any) -> httpx.Response:
         headers = {"X-Argilla-Api-Key": key or self.api_key}
-        return httpx.request(method, f"{self.url}/api/v1{path}", headers=headers, timeout=60, **arguments)
+        return httpx.request(method, f"{self.url}/api/v1{path}", headers=headers, **{"timeout": 60, **arguments})
 
     def get(self, path: str, **params: Any) -> Any:
         return self.call("GET", path, params=params).raise_for_status().json()
 
     def key_of(self, username: str) -> str:
         return str(next(u["api_key"] for u in self.get("/users")["items"] if u["username"] == username))
+
+    def workspaces(self) -> set[str]:
+        return {w["name"] for w in self.get("/me/workspaces")["items"]}
 
     def datasets(self, workspace: str) -> dict[str, str]:
         """Ids by name."""
@@ -56,7 +59,7 @@ class DeskWorld:
 
     def shown(self, *answer_ids: str, answer: str = NET) -> None:
         """Answered, and on the desk."""
-        prompts = self.world.prompts_in("train", start=len(self.world.states()) * 7)
+        prompts = self.world.prompts_in("train", start=len(self.world.states()) * 50)
         for answer_id in answer_ids:
             self.world.answered(answer_id, next(prompts), answer=answer)
         self.fill()
