@@ -23,6 +23,7 @@ from shared.hosts import HostGuard
 from shared.processes import obey_supervisor
 
 log = logging.getLogger(__name__)
+LATER = 75  # EX_TEMPFAIL
 
 
 def create_app(service: str, *, ready: Callable[[], list[str]], lifespan: Any = None) -> FastAPI:
@@ -102,7 +103,10 @@ def crash(error: BaseException) -> None:
 
 
 def run_service(main: Callable[[], None]) -> None:
-    """Runs a service's main; a bad configuration is a sentence and exit status 2, not a traceback."""
+    """Runs a service's main; a bad configuration is a sentence and exit status 2, not a traceback.
+
+    What it needs and is away now is a sentence too, and status 75: whoever started it may try again.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     obey_supervisor()
     try:
@@ -110,5 +114,8 @@ def run_service(main: Callable[[], None]) -> None:
     except BadConfig as error:
         print(f"ratchet: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except Unavailable as error:
+        print(f"ratchet: {error}", file=sys.stderr)
+        raise SystemExit(LATER) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
