@@ -19,7 +19,7 @@ from shared.consumer import ConsumerLoop
 from shared.db import InboxRow, OffsetRow, OutboxRow, open_database, transaction
 from shared.dead_letters import DeadLetter
 from shared.errors import Unavailable, Unusable
-from shared.events import ExampleCurated, FeedbackGiven, KnowledgeGapFound, encode
+from shared.events import ExampleCurated, FeedbackGiven, KnowledgeGapFound, decode, encode
 from shared.ids import first_uuid7_at, uuid7
 from shared.outbox import Outbox, OutboxPublisher, publish_pending
 from shared.sqlite_log import SqliteBus
@@ -449,3 +449,48 @@ def test_a_bug_in_the_publisher_is_not_silent(world: World, monkeypatch: pytest.
     publisher.start()
     until(lambda: bool(world.crashes))
     publisher.stop()
+
+
+def test_what_two_processes_write_at_once_is_published_in_the_order_of_its_commits(
+    world: World, tmp_path: Path
+) -> None:
+    """A later row must not be published, and an earlier one follow it: a number is taken before the commit."""
+    another = open_database(of_folder(tmp_path), "tester")
+    published: list[str] = []
+
+    def write(session: Session, name: str) -> None:
+        Outbox(session, "tester").add(KnowledgeGapFound(correction_id=name, workload="w"))
+        session.flush()
+
+    def second() -> None:
+        with transaction(another) as session:
+            write(session, "second")
+
+    def publish() -> None:
+        published.extend(decode(row.value)[1].correction_id for row in world.outbox())  # type: ignore[attr-defined]
+
+    with transaction(world.engine) as session:
+        write(session, "first")
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()  # it waits for the first
+    thread.join(60)
+    publish()
+    assert published == ["first", "second"]
+    another.dispose()
+
+
+def test_a_key_too_long_for_an_index_is_a_dead_letter_where_the_database_has_that_limit(world: World) -> None:
+    name = "".join(f"{number * 2654435761 % 2**32:08x}" for number in range(2000))  # does not compress
+
+    def kept(event: FeedbackGiven, session: Session, outbox: Outbox) -> None:
+        session.add(InboxRow(consumer="other", event_id=name))
+
+    world.publish(feedback("f1"), feedback("f2"))
+    world.loop(handlers={FeedbackGiven: [lambda e, s, o: kept(e, s, o) if e.feedback_id == "f1" else None]})
+    until(lambda: world.offset() == 2)
+    assert world.crashes == []
+    letters = world.letters()
+    assert [letter for letter in letters if "cannot hold it" not in letter.reason] == []
+    assert len(letters) == (1 if world.engine.dialect.name == "postgresql" else 0)
