@@ -1,10 +1,13 @@
 """One vLLM for all tests of this folder: `vllm`, with no adapter loaded when a file of tests begins."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 
 from tests.contracts.model_server_contract import Server
 from tests.real.stack import RunningStack
+from tests.real.vllm.runs import train
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +21,12 @@ def running_vllm(servers: RunningStack) -> Server:
 def vllm(running_vllm: Server) -> Server:
     unload_all(running_vllm)
     return running_vllm
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a real training on 80 tickets."""
+    return train(tmp_path_factory.mktemp("training"), range(1000, 1080))
 
 
 def unload_all(server: Server) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.contracts.model_server_contract import ModelServerContract, Server
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
