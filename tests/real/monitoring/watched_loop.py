@@ -94,7 +94,13 @@ class WatchedLoop:
                 asked = ticket(number)
                 self.truths[asked.text] = asked
                 messages = [{"role": "user", "content": asked.text}]
-                body = {"model": WORKLOAD, "messages": messages, "max_tokens": 60, "stream": number % 4 == 0}
+                body = {
+                    "model": WORKLOAD,
+                    "messages": messages,
+                    "temperature": 0,
+                    "max_tokens": 96,
+                    "stream": number % 4 == 0,
+                }
                 answer = client.post("/v1/chat/completions", json=body)
                 assert answer.status_code == 200, answer.text
                 if disliked:
