@@ -6,6 +6,8 @@ one, with all its processes (an advisory lock). `reading` sees one state of the 
 Nobody commits but the edge: a request or a batch of records is one transaction.
 """
 
+import json
+import math
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, NoSuchModuleErr
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Field, Session, SQLModel, create_engine
 
-from shared.errors import BadConfig, Unavailable
+from shared.errors import BadConfig, Unavailable, Unusable
 
 BUSY_TIMEOUT_SECONDS = 30.0
 CONNECT_TIMEOUT_SECONDS = 5
@@ -73,12 +75,13 @@ def open_database(url: str, writer: str = "") -> Engine:
     except (ArgumentError, NoSuchModuleError) as error:
         raise BadConfig(f"RATCHET_DATABASE_URL is no database's URL: {error}; {_EXAMPLES}") from error
     if kind == "postgresql":
-        engine = create_engine(parsed, **_postgresql_settings(parsed, writer))
+        engine = create_engine(parsed, json_serializer=_as_json, **_postgresql_settings(parsed, writer))
         event.listen(engine, "begin", _begin_postgresql)
     elif kind == "sqlite":
         if parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False})
+        arguments = {"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
+        engine = create_engine(parsed, json_serializer=_as_json, connect_args=arguments)
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
@@ -131,7 +134,10 @@ def put(session: Session, row: SQLModel) -> None:
 
 @contextmanager
 def unavailable_when_down() -> Iterator[None]:
-    """Turns "locked", "disk full" and "connection lost" into Unavailable; every other database error is a bug."""
+    """Turns "locked", "disk full" and "connection lost" into Unavailable, a value that fits no column into Unusable.
+
+    Every other database error is a bug.
+    """
     try:
         yield
     except PoolTimeout as error:
@@ -139,7 +145,11 @@ def unavailable_when_down() -> Iterator[None]:
     except DBAPIError as error:
         if is_outage(error):
             raise Unavailable(f"the database cannot be used now: {error.orig}") from error
+        if cannot_hold(error):
+            raise Unusable(f"the database cannot hold it: {error.orig}") from error
         raise
+    except OverflowError as error:
+        raise Unusable(f"the database cannot hold it: {error}") from error
 
 
 def objections_to(engine: Engine) -> list[str]:
@@ -167,6 +177,22 @@ def cannot_hold(error: Exception) -> bool:
     if isinstance(error, (DataError, OverflowError)):
         return True
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) == _LIMIT_EXCEEDED
+
+
+def _as_json(value: Any) -> str:
+    """JSON has no NaN: a loss that ran away is null, on both databases."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_without_nan(value), allow_nan=False)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return [_without_nan(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _insert(session: Session, row: SQLModel) -> Any:

@@ -52,6 +52,7 @@ def _tail(file: Path) -> str:
     try:
         with file.open("rb") as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            return stream.read().decode("utf-8", "replace")
+            # A NUL is no text to PostgreSQL.
+            return stream.read().decode("utf-8", "replace").replace("\0", "\ufffd")
     except OSError:
         return ""

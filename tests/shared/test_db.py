@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import JSON, Column, Engine, Integer, MetaData, Table, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
-from sqlmodel import select
+from sqlmodel import SQLModel, select
 
-from shared.db import InboxRow, OffsetRow, insert_once, open_database, put, reading, transaction
-from shared.errors import BadConfig, Unavailable
+from shared.db import InboxRow, OffsetRow, OutboxRow, insert_once, open_database, put, reading, transaction
+from shared.errors import BadConfig, Unavailable, Unusable
 from shared.processes import free_ports
 from tests.databases import make_tables
 
@@ -158,3 +158,35 @@ def test_a_database_server_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(Unavailable, match="connection failed") as refused:
         names(engine)
     assert "secret" not in str(refused.value)
+
+
+def write(engine: Engine, *rows: SQLModel) -> None:
+    with transaction(engine) as session:
+        session.add_all(rows)
+
+
+def test_a_value_that_no_column_can_hold_is_unusable_and_changes_nothing(engine: Engine) -> None:
+    too_large = OutboxRow(id=10**30, service="s", topic="t", key="k", value=b"v")
+    with pytest.raises(Unusable, match="the database cannot hold it"):
+        write(engine, InboxRow(consumer="c", event_id="e"), too_large)
+    assert names(engine) == []
+
+
+def test_a_nul_in_a_text_is_kept_or_unusable_never_a_crash(engine: Engine) -> None:
+    row = InboxRow(consumer="c", event_id="e\x00")
+    if engine.dialect.name == "postgresql":  # its texts have none
+        with pytest.raises(Unusable, match="NUL"):
+            write(engine, row)
+        assert names(engine) == []
+    else:
+        write(engine, row)
+        assert names(engine) == ["e\x00"]
+
+
+def test_a_number_that_json_does_not_have_is_null(engine: Engine) -> None:
+    numbers = Table("test_numbers", MetaData(), Column("id", Integer, primary_key=True), Column("found", JSON))
+    numbers.create(engine)
+    with transaction(engine) as session:
+        session.execute(numbers.insert().values(id=1, found={"loss": float("nan"), "steps": [1, float("inf")]}))
+    with reading(engine) as session:
+        assert session.execute(select(numbers.c.found)).scalar() == {"loss": None, "steps": [1, None]}

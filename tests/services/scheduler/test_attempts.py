@@ -304,3 +304,5 @@ def test_the_last_sentence_is_short_and_never_our_own_line(tmp_path: Path) -> No
     assert last_sentence(log) == "Out of memory."
     log.write_text("x" * 100_000)
     assert len(last_sentence(log)) == 500
+    log.write_bytes(b"out of\x00memory\n")
+    assert last_sentence(log) == "out of\ufffdmemory"  # a database need not hold a NUL
