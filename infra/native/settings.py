@@ -31,9 +31,7 @@ class StackSettings(EnvironmentSettings):
     prometheus_port: int = Field(19090, description="Prometheus' port")
     alertmanager_port: int = Field(19093, description="Alertmanager's port")
     vllm_port: int = Field(18000, description="vLLM's port")
-    prometheus_rules: Path | None = Field(
-        None, description="folder of Prometheus' rules; empty: those in infra"
-    )
+    prometheus_rules: Path | None = Field(None, description="folder of Prometheus' rules; empty: those in infra")
     kafka_heap_mb: int = Field(512, ge=256, description="heap of Kafka's Java machine")
     opensearch_heap_mb: int = Field(384, ge=256, description="heap of OpenSearch's Java machine")
     vllm_model: str = Field("", description="folder of the model vLLM serves; needed for `--with vllm`")
