@@ -17,13 +17,19 @@ from typing import Any
 
 import argilla
 import httpx
-from argilla._exceptions import ArgillaAPIError, ArgillaError, ConflictError, InternalServerError
+from argilla._exceptions import (
+    ArgillaCredentialsError,
+    ArgillaError,
+    ConflictError,
+    ForbiddenError,
+    UnauthorizedError,
+)
 
 from services.annotation.curation import REASON_LABELS
 from services.annotation.desk import Item, Verdict
 from services.annotation.desk_answers import oldest_first, verdicts_in
 from services.annotation.desk_form import METADATA, QUESTIONS, VERDICTS, Form, form_of, review_form_of, version_of
-from services.annotation.desk_records import batches, halves, record_of
+from services.annotation.desk_records import MOST_BATCH_RECORDS, batches, halves, record_of
 from services.annotation.desk_wire import GoneFromDesk, Refused, Wire, encoded
 from shared.errors import BadConfig, Unavailable
 from shared.workloads import Workload
@@ -194,15 +200,15 @@ class ArgillaDesk:
         except (Unavailable, GoneFromDesk) as error:
             self._swept_at, self._datasets = None, []
             raise Unavailable(str(error)) from error
-        except ArgillaAPIError as error:
-            self._swept_at, self._datasets = None, []
-            if isinstance(error, InternalServerError) or getattr(error, "status_code", 500) >= 500:
-                raise Unavailable(f"Argilla at {self._url}: {error}") from error
+        except (ArgillaCredentialsError, UnauthorizedError, ForbiddenError) as error:
+            self._swept_at, self._client, self._datasets = None, None, []
             raise BadConfig(
-                f"Argilla at {self._url} refuses: {type(error).__name__}: {error}; RATCHET_DESK_API_KEY has to be the "
-                "key of an owner"
+                f"Argilla at {self._url} refuses: {error}; RATCHET_DESK_API_KEY has to be the key of an owner"
             ) from error
-        except (ArgillaError, httpx.HTTPError) as error:
+        except ArgillaError as error:
+            self._swept_at, self._datasets = None, []
+            raise Unavailable(f"Argilla at {self._url}: {type(error).__name__}: {error}") from error
+        except httpx.HTTPError as error:
             self._swept_at, self._client, self._datasets = None, None, []
             raise Unavailable(f"Argilla at {self._url} cannot be reached: {type(error).__name__}: {error}") from error
 
@@ -239,10 +245,12 @@ class ArgillaDesk:
         lost = (answered - found) | ({record["id"] for record in kept} - wire.indexed(dataset.dataset_id))
         if lost:
             log.warning("%s: %d records were missing in Argilla's search index; put back", dataset.name, len(lost))
-            again = [{"id": record["id"], "external_id": record["external_id"]} for record in kept]
-            bodies = [encoded(record) for record in again if record["id"] in lost]
-            for start in range(0, len(bodies), 100):
-                wire.upsert(dataset.dataset_id, bodies[start : start + 100])
+            again = {
+                r["id"]: encoded({"id": r["id"], "external_id": r["external_id"]}) for r in kept if r["id"] in lost
+            }
+            ids = list(again)
+            for start in range(0, len(ids), MOST_BATCH_RECORDS):
+                _upsert(wire, dataset.dataset_id, ids[start : start + MOST_BATCH_RECORDS], again)
         return kept
 
     def _name_users(self, sweeping: bool) -> None:

@@ -1,7 +1,7 @@
 """Calls to Argilla's HTTP that its SDK hides too much of: bulk upserts, searches, listings.
 
 A 500 does not mean "not saved": every call here may be made again. A connection that fails, a 5xx, a 408 and a 429
-are Unavailable; 422 and 413 are Refused, with the server's words; any other status is Unusable.
+are Unavailable; 422 and 413 are Refused, with the server's words; 401 and 403 BadConfig; what else is not 2xx Unusable.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from services.annotation.desk_answers import ANSWERED
-from shared.errors import Unavailable, Unusable
+from shared.errors import BadConfig, Unavailable, Unusable
 
 PAGE = 500
 _AGAIN = (408, 425, 429)
@@ -91,6 +91,8 @@ class Wire:
             raise Refused(f"{where} answered {status}: {_words(response)}")
         if status == 404:
             raise GoneFromDesk(f"{where} answered 404: {_words(response)}")
+        if status in (401, 403):
+            raise BadConfig(f"{where} answered {status}; RATCHET_DESK_API_KEY has to be the key of an owner")
         if status >= 300:
             raise Unusable(f"{where} answered {status}: {_words(response)}")
         try:

@@ -134,7 +134,7 @@ class DeskLoop(threading.Thread):
             fill(self._engine, self._desk, self._workloads, self._now, self._gold)
             metrics.DESK_REACHABLE.set(1)
             self._measure()
-        except Unavailable as error:
+        except (Unavailable, Unusable) as error:  # a desk that refuses us now may be set right
             metrics.DESK_REACHABLE.set(0)
             log.warning("the desk waits: %s", error)
             self._stopping.wait(self._interval_seconds)

@@ -11,6 +11,7 @@ from sqlmodel import col, select
 
 from services.annotation.argilla_desk import ArgillaDesk
 from services.annotation.filling import ask_reviewers, collect, fill
+from services.annotation.repository import OPEN
 from services.annotation.tables import CorrectionRow, OpinionRow
 from shared.errors import Unavailable
 from tests.services.annotation.annotation_world import World
@@ -135,11 +136,23 @@ class DeskWorld:
         """Verdict and ideal that count, by sample."""
         return {c.sample_id: (c.verdict, c.ideal) for c in self.corrections() if c.superseded_by is None}
 
+    def standing(self) -> dict[str, tuple[str, str | None]]:
+        """The same without those that await another opinion or a reviewer."""
+        return {
+            c.sample_id: (c.verdict, c.ideal)
+            for c in self.corrections()
+            if c.superseded_by is None and c.outcome not in OPEN
+        }
+
     def assert_equal_to_argilla(self) -> None:
         """Each response of its database is one opinion here, with what it says now, and one correction that says so."""
         theirs = {}
-        for name, dataset_id in self.argilla.datasets(self.workspace).items():
-            assert "review" not in name
+        datasets = [
+            dataset_id
+            for workspace in self.argilla.workspaces() & {self.workspace, f"{self.workspace}-review"}
+            for dataset_id in self.argilla.datasets(workspace).values()
+        ]
+        for dataset_id in datasets:
             for sample_id, record in self.argilla.records(dataset_id).items():
                 for response in record["responses"]:
                     theirs[response["id"]] = (sample_id, response["updated_at"], _said(response))
