@@ -169,6 +169,7 @@ class KafkaBus:
             refusal = for_code(answer["error_code"])
             if answer["error_code"] and refusal is not TopicAlreadyExistsError:  # another service was quicker
                 raise refusal(f"{answer['name']}: {answer['error_message']}")
+        admin.wait_for_topics(list(wanted), timeout_ms=ANSWER_MS)  # a broker knows them a moment later
 
     def _compare(self, admin: KafkaAdminClient, there: Mapping[str, int]) -> None:
         try:
@@ -185,7 +186,7 @@ class KafkaBus:
         names = {self._prefix + topic.name: topic for topic in TOPICS if self._prefix + topic.name in there}
         asked = [ConfigResource("TOPIC", name) for name in names]
         found = admin.describe_configs(asked, config_filter="all")["topic"] if asked else {}
-        settings = {name: {key: setting["value"] for key, setting in found[name].items()} for name in names}
+        settings = {name: {key: setting["value"] for key, setting in found.get(name, {}).items()} for name in names}
         return [s for name, topic in names.items() for s in differences(topic, name, there[name], settings[name])]
 
     def objections(self) -> tuple[list[str], list[str]]:
