@@ -119,7 +119,12 @@ class KafkaBus:
 
     def history(self, topic: str) -> Iterator[Record]:
         with _told_as_unavailable("reading"):
-            consumer = KafkaConsumer(**self._common, auto_offset_reset="earliest", enable_auto_commit=False)
+            consumer = KafkaConsumer(
+                **self._common,
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                allow_auto_create_topics=False,
+            )
             try:
                 numbers = consumer.partitions_for_topic(self._prefix + topic) or ()
                 partitions = [TopicPartition(self._prefix + topic, number) for number in numbers]

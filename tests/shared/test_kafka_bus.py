@@ -77,6 +77,28 @@ def test_a_wedged_producer_is_abandoned_and_the_next_publish_makes_another(
         time.sleep(0.02)
 
 
+def test_a_rebalance_that_ends_between_two_polls_is_finished(bus: KafkaBus) -> None:
+    """The client forgets it: no heartbeat goes out any more, and nothing is read for ever."""
+    bus.publish([RECORD])
+    member = bus.consumer("g", [ANSWERS])
+    deadline = time.monotonic() + 60
+    while not member.poll(10, 0.5):
+        assert time.monotonic() < deadline
+    assert member._consumer is not None
+    coordinator = member._consumer._coordinator
+    coordinator._assignment_snapshot = {}  # as when partitions are added
+    while not coordinator.rejoining:
+        member.poll(10, 0.0)
+        assert time.monotonic() < deadline
+    while not coordinator._join_task.is_done:
+        time.sleep(0.01)
+        assert time.monotonic() < deadline
+    bus.publish([RECORD])
+    while not member.poll(10, 0.5):
+        assert time.monotonic() < deadline, "nothing is read after the rebalance"
+    member.close()
+
+
 def test_what_the_broker_finds_too_large_is_unusable(bus: KafkaBus, broker: MockBroker) -> None:
     """An operator set a lower limit than ours on the topic."""
     bus.publish([RECORD])

@@ -1,4 +1,6 @@
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +9,7 @@ from shared.events import TOPIC_OF, AnswerServed, ExampleCurated, encode, header
 from shared.topics import DAY_MS, TOPICS, broker_settings, differences
 
 ANSWERS = TOPICS[0]
+PAGE = Path(__file__).parents[2] / "docs" / "kafka.md"
 
 
 def differing(partitions: int = ANSWERS.partitions, **settings: str) -> list[str]:
@@ -33,6 +36,17 @@ def test_no_topic_is_compacted_because_facts_of_one_key_would_be_forgotten() -> 
     )
     assert key_of(first) == key_of(second)
     assert {topic.cleanup for topic in TOPICS} == {"delete"}
+
+
+def test_the_page_about_kafka_has_the_table() -> None:
+    lines = ["| topic | partitions | kept | clean-up | largest record |", "|---|---|---|---|---|"]
+    for topic in TOPICS:
+        mib = int(broker_settings(topic)["max.message.bytes"]) / 2**20
+        kept = f"{topic.retention_days} d"
+        lines.append(f"| `{topic.name}` | {topic.partitions} | {kept} | {topic.cleanup} | {mib:.2f} MiB |")
+    found = re.search(r"<!-- kept -->\n(.*?)\n<!-- /kept -->", PAGE.read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    assert found[1].splitlines() == lines
 
 
 def test_a_topic_as_the_table_says_differs_in_nothing() -> None:
