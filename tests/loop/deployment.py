@@ -113,18 +113,13 @@ class Deployment:
         return found
 
     def events(self, topic: str) -> list[dict[str, Any]]:
-        """Every envelope of a topic that the embedded bus still holds."""
+        """Every envelope of a topic that the bus still holds."""
         from shared.bus import open_bus
 
         bus = open_bus(self.settings.bus)
-        consumer = bus.consumer(f"test-{time.monotonic_ns()}", [topic])
         try:
-            found: list[dict[str, Any]] = []
-            while records := consumer.poll(500, 0.5):
-                found += [json.loads(r.value) for r in records]
-            return found
+            return [json.loads(record.value) for record in bus.history(topic)]
         finally:
-            consumer.close()
             bus.close()
 
     def down(self) -> None:
