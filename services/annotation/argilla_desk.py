@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import argilla
@@ -25,32 +25,20 @@ from argilla._exceptions import (
     UnauthorizedError,
 )
 
+from services.annotation import webhooks
 from services.annotation.curation import REASON_LABELS
 from services.annotation.desk import Item, Verdict
 from services.annotation.desk_answers import oldest_first, verdicts_in
 from services.annotation.desk_form import METADATA, QUESTIONS, VERDICTS, Form, form_of, review_form_of, version_of
-from services.annotation.desk_records import MOST_BATCH_RECORDS, batches, halves, record_of
-from services.annotation.desk_wire import GoneFromDesk, Refused, Wire, encoded
+from services.annotation.desk_records import Record, record_of
+from services.annotation.desk_transfer import Dataset, push, sweep
+from services.annotation.desk_wire import GoneFromDesk, Wire
 from shared.errors import BadConfig, Unavailable
 from shared.workloads import Workload
 
 log = logging.getLogger(__name__)
 logging.getLogger("argilla.sdk").setLevel(logging.WARNING)  # it tells of each call
 TIMEOUT_SECONDS = 30
-WEBHOOK_EVENTS = ("response.created", "response.updated", "response.deleted", "record.completed")
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """One version of one workload's desk."""
-
-    dataset_id: str
-    name: str
-    workload: str
-    for_review: bool
-    number: int
-    is_current: bool  # new items go here; the others are drained
-    question_ids: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +93,12 @@ class ArgillaDesk:
 
     def subscribe(self, url: str) -> str:
         """The secret of the webhook to this address, which is made if there is none."""
-        wire = self._wire()
-        known = wire.call("GET", "/api/v1/webhooks")["items"]
-        ours = [hook for hook in known if hook["url"] == url]
-        if ours:
-            if not ours[0]["enabled"] or set(ours[0]["events"]) != set(WEBHOOK_EVENTS):
-                body = {"enabled": True, "events": list(WEBHOOK_EVENTS)}
-                wire.call("PATCH", f"/api/v1/webhooks/{ours[0]['id']}", json=body)
-            return str(ours[0]["secret"])
-        body = {"url": url, "events": list(WEBHOOK_EVENTS), "description": "Ratchet: look for verdicts now"}
-        return str(wire.call("POST", "/api/v1/webhooks", json=body)["secret"])
+        with self._away_in_words():
+            return webhooks.subscribe(self._wire(), url)
 
     def unsubscribe(self, url: str) -> None:
-        wire = self._wire()
-        for hook in wire.call("GET", "/api/v1/webhooks")["items"]:
-            if hook["url"] == url:
-                wire.call("DELETE", f"/api/v1/webhooks/{hook['id']}")
+        with self._away_in_words():
+            webhooks.unsubscribe(self._wire(), url)
 
     # --- the desk ---
 
@@ -149,7 +127,7 @@ class ArgillaDesk:
             self._name_users(sweeping)
             verdicts: list[Verdict] = []
             for dataset in self._datasets:
-                records = self._swept(dataset) if sweeping else self._wire().answered(dataset.dataset_id)
+                records = sweep(self._wire(), dataset) if sweeping else self._wire().answered(dataset.dataset_id)
                 verdicts += verdicts_in(records, self._names, final=dataset.for_review)
         if sweeping:
             self._swept_at = self._monotonic()
@@ -225,33 +203,9 @@ class ArgillaDesk:
                     self._datasets = self._look(self._open())
         raise Unavailable(f"the desk of {workload} is not set up; `ratchet desk setup` says why")
 
-    def _push(self, dataset: Dataset, records: list[dict[str, Any]]) -> dict[str, str]:
-        wire_form = {record["external_id"]: encoded(record) for record in records}
-        sizes = {sample_id: len(body) for sample_id, body in wire_form.items()}
-        refused: dict[str, str] = {}
+    def _push(self, dataset: Dataset, records: list[Record]) -> dict[str, str]:
         with self._away_in_words():
-            wire = self._wire()
-            for batch in batches(records, sizes):
-                ids = [record["external_id"] for record in batch]
-                refused |= _upsert(wire, dataset.dataset_id, ids, wire_form)
-        return refused
-
-    def _swept(self, dataset: Dataset) -> list[dict[str, Any]]:
-        """All records by the database; those that the index does not know, or knows without answers, go in again."""
-        wire = self._wire()
-        kept = list(wire.kept(dataset.dataset_id))
-        answered = {record["id"] for record in kept if list(verdicts_in([record], {}, final=False))}
-        found = {record["id"] for record in wire.answered(dataset.dataset_id)}
-        lost = (answered - found) | ({record["id"] for record in kept} - wire.indexed(dataset.dataset_id))
-        if lost:
-            log.warning("%s: %d records were missing in Argilla's search index; put back", dataset.name, len(lost))
-            again = {
-                r["id"]: encoded({"id": r["id"], "external_id": r["external_id"]}) for r in kept if r["id"] in lost
-            }
-            ids = list(again)
-            for start in range(0, len(ids), MOST_BATCH_RECORDS):
-                _upsert(wire, dataset.dataset_id, ids[start : start + MOST_BATCH_RECORDS], again)
-        return kept
+            return push(self._wire(), dataset.dataset_id, records)
 
     def _name_users(self, sweeping: bool) -> None:
         if sweeping or not self._names:
@@ -314,20 +268,6 @@ class ArgillaDesk:
         if name not in {member.username for member in workspace.users}:
             user.add_to_workspace(workspace)
         return Account(name, reviewer, password)
-
-
-def _upsert(wire: Wire, dataset_id: str, ids: Sequence[str], wire_form: Mapping[str, bytes]) -> dict[str, str]:
-    """Halves a refused batch until those are found that the server will not take; the rest is in."""
-    try:
-        wire.upsert(dataset_id, [wire_form[sample_id] for sample_id in ids])
-    except Refused as error:
-        if len(ids) == 1:
-            return {ids[0]: str(error)}
-        refused: dict[str, str] = {}
-        for half in halves(ids):
-            refused |= _upsert(wire, dataset_id, half, wire_form)
-        return refused
-    return {}
 
 
 def _workspace(client: argilla.Argilla, name: str) -> Any:

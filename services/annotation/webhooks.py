@@ -13,9 +13,11 @@ from typing import Any, Protocol
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from services.annotation.desk_wire import Wire
 from shared.errors import Unusable
 
 MOST_REMEMBERED = 10_000
+EVENTS = ("response.created", "response.updated", "response.deleted", "record.completed")
 
 
 class Forged(Unusable):
@@ -24,6 +26,24 @@ class Forged(Unusable):
 
 class Subscribes(Protocol):
     def subscribe(self, url: str) -> str: ...
+
+
+def subscribe(wire: Wire, url: str) -> str:
+    """The secret of the webhook to this address, which is made if there is none."""
+    ours = [hook for hook in wire.call("GET", "/api/v1/webhooks")["items"] if hook["url"] == url]
+    if not ours:
+        body = {"url": url, "events": list(EVENTS), "description": "Ratchet: look for verdicts now"}
+        return str(wire.call("POST", "/api/v1/webhooks", json=body)["secret"])
+    if not ours[0]["enabled"] or set(ours[0]["events"]) != set(EVENTS):
+        whole = {"enabled": True, "events": list(EVENTS)}
+        wire.call("PATCH", f"/api/v1/webhooks/{ours[0]['id']}", json=whole)
+    return str(ours[0]["secret"])
+
+
+def unsubscribe(wire: Wire, url: str) -> None:
+    for hook in wire.call("GET", "/api/v1/webhooks")["items"]:
+        if hook["url"] == url:
+            wire.call("DELETE", f"/api/v1/webhooks/{hook['id']}")
 
 
 class Hook:

@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,25 @@ def test_verdicts_of_a_far_desk_are_recorded_once(tmp_path: Path) -> None:
     assert collect(world.engine, desk, world.workloads, world.now, "annotation") == 1
     assert collect(world.engine, desk, world.workloads, world.now, "annotation") == 0
     assert len(world.examples()) == 1
+
+
+def test_an_item_s_place_at_the_desk_tells_nobody_which_side_it_is_on(tmp_path: Path) -> None:
+    world, desk = World.in_folder(tmp_path), FarDesk()
+    fill_both_sides(world, 20)
+    assert fill(world.engine, desk, world.workloads, world.now) == 40
+    sides = [sample_id.split("-")[0] for sample_id in desk.items]
+    changes = sum(one != other for one, other in pairwise(sides))
+    assert changes >= 10  # sorted by side there would be 1
+
+
+def test_what_the_desk_refuses_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    class Picky(FarDesk):
+        def push(self, items: Sequence[Item]) -> Mapping[str, str]:
+            super().push([item for item in items if item.sample_id != "train-0"])
+            return {item.sample_id: "too large" for item in items if item.sample_id == "train-0"}
+
+    world, desk = World.in_folder(tmp_path), Picky()
+    fill_both_sides(world, 2)
+    fill(world.engine, desk, world.workloads, world.now)
+    assert world.states() == {"train-0": "stored", "train-1": "waiting", "holdout-0": "waiting", "holdout-1": "waiting"}
+    assert fill(world.engine, desk, world.workloads, world.now) == 0
