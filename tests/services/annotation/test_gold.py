@@ -13,6 +13,8 @@ from shared.ids import uuid7
 from tests.services.annotation.annotation_world import SCHEMA, World, a_workload
 from tests.services.annotation.test_filling import FarDesk
 
+pytestmark = pytest.mark.usefixtures("database")
+
 LINES = [
     {"messages": [{"role": "user", "content": "No dial tone."}], "answer": '{"queue": "net"}', "verdict": "good"},
     {

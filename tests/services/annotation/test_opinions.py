@@ -10,6 +10,8 @@ from shared.events import ExampleCurated, SampleCorrected
 from shared.outbox import Outbox
 from tests.services.annotation.annotation_world import SCHEMA, World, a_workload
 
+pytestmark = pytest.mark.usefixtures("database")
+
 NET, POWER, PHONES = '{"queue": "net"}', '{"queue": "power"}', '{"queue": "phones"}'
 
 
