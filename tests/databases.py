@@ -139,7 +139,7 @@ def _emptied(url: str) -> bool:
 
 @cache
 def _sqlite_with_tables() -> Path:
-    path = Path(tempfile.mkdtemp(prefix="ratchet-tables-")) / "ratchet.db"
+    path = Path(_until_exit.enter_context(tempfile.TemporaryDirectory(prefix="ratchet-tables-"))) / "ratchet.db"
     make_tables(f"sqlite:///{path}")
     return path
 
