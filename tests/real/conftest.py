@@ -18,7 +18,7 @@ from infra.native.settings import StackSettings
 from shared.processes import free_ports
 from tests.real.stack import RunningStack
 
-collect_ignore_glob = [] if os.environ.get("RATCHET_TEST_REAL") else ["test_*.py"]
+collect_ignore_glob = [] if os.environ.get("RATCHET_TEST_REAL") else ["*"]  # folders too
 
 ROOT = Path(__file__).parents[2]
 

@@ -30,7 +30,7 @@ from training.tiny.house import Ticket, ticket
 
 SEEDS_A_DEMO = 100_000  # tickets of one demo never meet those of another seed
 START_SECONDS, STEP_SECONDS = 180.0, 120.0
-STILL_SECONDS = 240.0  # a job that shows no progress for so long is given up; how long it takes is the machine's affair
+STILL_SECONDS = 600.0  # a job that shows no progress for so long is given up; how long it takes is the machine's affair
 
 
 @dataclass
