@@ -24,9 +24,9 @@ def run_everything(settings: SharedSettings) -> int:
     obey_supervisor()
     deployment = settings.deployment()
     names = [n for n in SERVICES if n != "model_server" or not settings.upstream_urls]
-    _check_ports(settings, names)
     say = _prefixed(sys.stdout.isatty())
     with lock_data_folder(settings.data_dir):
+        _check_ports(settings, names)
         upgrade_when_there(settings.database, lambda line: say("ratchet", line))
         supervisor = Supervisor(names, os.environ, say)
         for number in (signal.SIGTERM, signal.SIGINT):

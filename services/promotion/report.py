@@ -176,7 +176,7 @@ def _commands(data: Mapping[str, Any]) -> str:
     snapshot = lineage.get("snapshot_uri")
     if not (training and holdout and snapshot and lineage.get("base")):
         return ""
-    base = shlex.quote(str(place(lineage["base"])))
+    base = shlex.quote(str(place(training.get("base") or lineage["base"])))
     seed = training.get("seed")
     train = ["python -m training.run", f"--snapshot {shlex.quote(place(snapshot))}", f"--base {base}"]
     train += [f"--preset {shlex.quote(str(training['preset']))}"]

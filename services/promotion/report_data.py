@@ -97,6 +97,7 @@ class Training(TypedDict):
     losses: list[list[float]]  # [step, loss], in order
     dev_losses: list[list[float]]  # the same on examples the training did not learn from; may be empty
     seed: NotRequired[int | None]
+    base: NotRequired[str | None]  # as the training was given it; a folder's last part only
 
 
 class Changed(TypedDict):

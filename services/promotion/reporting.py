@@ -262,6 +262,7 @@ def _training(row: ModelRow) -> Training | None:
         losses=losses,
         dev_losses=dev_losses,
         seed=_number(manifest.get("seed"), int),
+        base=base if isinstance(base := manifest.get("base"), str) else None,
     )
 
 

@@ -84,8 +84,10 @@ def closing_page(console: Console, figures: Figures, settings: SharedSettings, f
     console.print("\n[bold]Where everything is[/bold]")
     for report in (figures.careless, figures.promoted):
         path = settings.artifacts / "reports" / report["version"] / "report.html"
-        console.print(Text(f"  {report['verdict']:<8} report: {path}"))
-    console.print(Text(f"  figures: {folder / 'demo.json'}\n  data folder: {folder}\n  log: {folder / 'up.log'}"))
+        console.print(Text(f"  {report['verdict']:<8} report: {path}"), soft_wrap=True)  # paths stay whole
+    console.print(
+        Text(f"  figures: {folder / 'demo.json'}\n  data folder: {folder}\n  log: {folder / 'up.log'}"), soft_wrap=True
+    )
 
 
 def how_to_call(console: Console, settings: SharedSettings) -> None:

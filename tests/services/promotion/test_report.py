@@ -295,6 +295,12 @@ def test_the_commands_to_do_it_again_are_safe_to_paste() -> None:
     assert "--base &#39;x; rm -rf ~&#39;" in render_report(changed(lineage=lineage))
 
 
+def test_the_commands_to_do_it_again_name_the_base_as_the_training_was_given_it() -> None:
+    training = REPORT["training"] | {"base": "builtin:tiny"}
+    html = render_report(changed(training=training, lineage=REPORT["lineage"] | {"base": "tiny"}))
+    assert html.count("--base builtin:tiny") == 2
+
+
 def test_the_commands_to_do_it_again_score_as_the_gate_did() -> None:
     holdout = REPORT["holdout"] | {"scorer": "json_fields", "schema_checked": True}
     html = render_report(changed(holdout=holdout))
