@@ -11,6 +11,8 @@ from training.model import BUILTIN, load_base, load_tokenizer
 from training.run import main as train
 from training.tiny.house import ANSWER_SCHEMA
 
+pytestmark = pytest.mark.slow
+
 SUITE = BUILTIN["builtin:tiny"] / "general_suite.jsonl"
 
 

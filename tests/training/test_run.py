@@ -14,6 +14,8 @@ from tests.training.conftest import MakeSnapshot, house_row
 from training.model import BUILTIN, adapter_sha256
 from training.run import choose_dev_groups, main
 
+pytestmark = pytest.mark.slow
+
 QUICK = [
     "--set",
     "epochs=2",
