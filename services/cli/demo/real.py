@@ -26,7 +26,7 @@ from services.cli.demo.argilla_page import Annotator, correct_in_the_page
 from services.cli.demo.expert import Expert
 from services.cli.demo.scenario import MIN_GROUPS, environment, write_scenario
 from services.cli.demo.servers import running_servers
-from services.cli.demo.stage import fresh, perform, stop_on_sigterm
+from services.cli.demo.stage import fresh, perform, see_only, stop_on_sigterm
 from services.cli.demo.turn import Turn
 from shared.errors import BadConfig, Unavailable
 
@@ -57,10 +57,16 @@ def run_real_demo(folder: Path, *, seed: int, keep: bool) -> int:
     )
     settings_environment = environment(folder)
     # Prometheus and Alertmanager are told where the services will be.
-    os.environ.update({name: word for name, word in settings_environment.items() if name.startswith("RATCHET_")})
+    see_only(settings_environment)
     with running_servers(console, folder, rules=folder / "rules") as addresses:
         settings_environment |= addresses
         annotator = _set_up_the_desk(settings_environment)
+        console.print(
+            f"Experts: {addresses['RATCHET_DESK_URL'].removeprefix('argilla+')} as {annotator.name}, password "
+            f"{annotator.password} (both end with the demo)\n",
+            highlight=False,
+            markup=False,
+        )
         return perform(
             console,
             folder,
@@ -138,7 +144,10 @@ def _set_up_the_desk(settings_environment: dict[str, str]) -> Annotator:
         raise Unavailable(f"`ratchet desk setup` named no password for {name}: {done.stdout.strip()}")
     headers = {"X-Argilla-Api-Key": settings_environment["RATCHET_DESK_API_KEY"]}
     url = settings_environment["RATCHET_DESK_URL"].removeprefix("argilla+")
-    users = httpx.get(f"{url}/api/v1/users", headers=headers, timeout=60).raise_for_status().json()["items"]
+    try:
+        users = httpx.get(f"{url}/api/v1/users", headers=headers, timeout=60).raise_for_status().json()["items"]
+    except httpx.HTTPError as error:
+        raise Unavailable(f"Argilla does not tell its users: {error}") from error
     return Annotator(name, password[1], next(u["api_key"] for u in users if u["username"] == name))
 
 

@@ -28,7 +28,7 @@ MAX_LENGTH = 512
 
 @contextmanager
 def running_servers(console: Console, folder: Path, *, rules: Path) -> Iterator[dict[str, str]]:
-    """The settings that point our services at them. The caller's settings of the stack count for folders only."""
+    """The settings that point our services at them. Ports, folder, rules and vLLM's model are the demo's own."""
     usual = StackSettings.load()
     ports = [name for name in StackSettings.model_fields if name.endswith("_port")]
     wanted = {name: str(port) for name, port in zip(ports, free_ports(len(ports)), strict=True)} | {

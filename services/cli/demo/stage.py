@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 from rich.console import Console
 
 from services.cli.demo.figures import closing_page, how_to_call
@@ -44,7 +45,7 @@ def perform(console: Console, folder: Path, environment: Mapping[str, str], turn
         turn = turn_of(screen, settings)
         try:
             figures = asyncio.run(turn.run())
-        except RatchetError as error:
+        except (RatchetError, httpx.HTTPError) as error:
             screen.say(f"the demo stops: {error}", style="red")
             screen.say(f"the services' log: {folder / 'up.log'}")
             return 1
@@ -57,6 +58,13 @@ def perform(console: Console, folder: Path, environment: Mapping[str, str], turn
     return 0 if figures.as_expected else 1
 
 
+def see_only(environment: Mapping[str, str]) -> None:
+    """This process finds the demo's services and no others: not those that the caller's RATCHET_..._URL name."""
+    for name in [name for name in os.environ if name.startswith("RATCHET_") and not name.startswith("RATCHET_STACK_")]:
+        del os.environ[name]
+    os.environ.update({name: word for name, word in environment.items() if name.startswith("RATCHET_")})
+
+
 def stop_on_sigterm() -> None:
     """By an exception, so that whatever was started is stopped on the way out."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -65,7 +73,7 @@ def stop_on_sigterm() -> None:
 @contextmanager
 def _deployment(folder: Path, environment: Mapping[str, str]) -> Iterator[SharedSettings]:
     """`ratchet up` as a child process with its log in the data folder; stopped cleanly at the end."""
-    os.environ.update({k: v for k, v in environment.items() if k.startswith("RATCHET_")})
+    see_only(environment)
     with (folder / "up.log").open("wb") as log:
         up = subprocess.Popen(
             [sys.executable, "-m", "services.cli", "up"],
