@@ -40,7 +40,7 @@ demo: install ## the whole loop once, on this machine's CPU: ask, correct, train
 demo-real: install browser ## the same through Kafka, PostgreSQL, Argilla, vLLM, Prometheus and Alertmanager, installed here
 	@RATCHET_STACK_SERVERS_DIR=$${RATCHET_STACK_SERVERS_DIR:-data/stack/servers} $(BIN)/ratchet demo --real --data $(DATA)-real $(if $(KEEP),--keep)
 
-test: install browser ## every test
+test: install browser ## every test but those on real servers and GPUs
 	$(BIN)/python -m pytest $(SPREAD)
 	@echo "Left out: tests/real, which starts the real servers; run it by make test-real"
 
