@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from services.cli.doctor.findings import Finding, look, misconfigured, ok
-from services.cli.supervisor import SERVICES
+from services.cli.doctor.setting_names import NAMES
 from shared.errors import BadConfig
 from shared.settings import SharedSettings
 
-_OTHERS = tuple(f"RATCHET_{name}_" for name in (*(s.upper() for s in SERVICES), "STACK", "TEST", "DESK", "SUPERVISOR"))
-_MORE = ("RATCHET_PROMETHEUS_URL", "RATCHET_ALERTMANAGER_URL", "RATCHET_HEALTH_URL")
+PREFIX = "RATCHET_"
 
 
 def declared(settings: SharedSettings) -> Iterator[Finding]:
@@ -49,9 +48,10 @@ def meaning(settings: SharedSettings) -> Iterator[Finding]:
 
 def misspelt(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Variables that look like settings and are none: a misspelt one is silently its default."""
-    known = [f"RATCHET_{name.upper()}" for name in SharedSettings.model_fields] + list(_MORE)
+    names = [name.removeprefix(PREFIX) for name in NAMES]
     for variable in sorted(environment):
-        if variable.startswith("RATCHET_") and variable not in known and not variable.startswith(_OTHERS):
-            near = difflib.get_close_matches(variable, known, n=1)
-            meant = f"did you mean {near[0]}?" if near else "README lists every setting"
+        name = variable.upper()  # settings are read whatever their case
+        if name.startswith(PREFIX) and name not in NAMES:
+            near = difflib.get_close_matches(name.removeprefix(PREFIX), names, n=1)
+            meant = f"did you mean {PREFIX}{near[0]}?" if near else "README lists every setting"
             yield look("settings", f"{variable} is no setting; nothing reads it", meant)

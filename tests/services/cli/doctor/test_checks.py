@@ -22,10 +22,13 @@ from services.cli.doctor import (
     serving,
 )
 from services.cli.doctor.findings import Finding, State
+from services.cli.doctor.setting_names import NAMES
 from services.cli.starter import write_starter
 from shared import schema
 from shared.db import open_database
 from shared.settings import SharedSettings
+from tests.readme_tables import settings
+from tests.setting_names import REGISTRY, registry
 
 OK, LOOK, WRONG, SKIPPED = State.OK, State.LOOK, State.WRONG, State.SKIPPED
 
@@ -117,12 +120,33 @@ def test_the_meaning_of_the_settings_is_told() -> None:
     assert states(configuration.meaning(SharedSettings(bus_url="redis://k:9092"))) == [WRONG]
 
 
-def test_a_misspelt_setting_is_found_and_others_are_left_alone() -> None:
-    fine = {"RATCHET_DATABASE_URL": "", "RATCHET_GATEWAY_X": "", "RATCHET_STACK_DIR": "", "HOME": "", "RATCHET": ""}
-    assert not list(configuration.misspelt(fine))
-    found = only(configuration.misspelt({"RATCHET_DATABSE_URL": "x"}))
+def test_a_setting_that_some_part_of_the_program_reads_is_left_alone() -> None:
+    fine = ("RATCHET_DATABASE_URL", "RATCHET_GATEWAY_SPOOL_MAX_BYTES", "RATCHET_DESK_URL", "RATCHET_STACK_DIR")
+    fine += ("RATCHET_SUPERVISOR_PID", "RATCHET_HEALTH_URL", "RATCHET_GATEWAY_BIND", "ratchet_host", "HOME", "RATCHET")
+    assert not list(configuration.misspelt(dict.fromkeys(fine, "")))
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("RATCHET_DATABSE_URL", "RATCHET_DATABASE_URL"),
+        ("RATCHET_GATEWAY_PLAN_POL_SECONDS", "RATCHET_GATEWAY_PLAN_POLL_SECONDS"),
+        ("RATCHET_SCHEDULER_MAX_ATTEMPT", "RATCHET_SCHEDULER_MAX_ATTEMPTS"),
+        ("RATCHET_DESK_APIKEY", "RATCHET_DESK_API_KEY"),
+        ("RATCHET_MODEL_SERVER_MAXBATCH", "RATCHET_MODEL_SERVER_MAX_BATCH"),
+        ("RATCHET_XYZZY", "README"),
+    ],
+)
+def test_a_misspelt_setting_of_any_service_is_told_with_the_right_one(misspelt: str, meant: str) -> None:
+    found = only(configuration.misspelt({misspelt: "x"}))
     assert found.state is LOOK
-    assert "RATCHET_DATABASE_URL" in found.do
+    assert misspelt in found.says
+    assert meant in found.do
+
+
+def test_the_doctor_knows_the_settings_that_the_code_reads() -> None:
+    assert REGISTRY.read_text("utf-8") == registry(), "run `python -m tests.setting_names`"
+    assert {name.split("`")[1] for name in settings().splitlines()[2:]} <= set(NAMES)
 
 
 # this machine
