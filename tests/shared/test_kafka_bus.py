@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from kafka import KafkaProducer
 
-from shared import kafka_bus
 from shared.bus import MAX_RECORD_BYTES, Outgoing
 from shared.errors import Unavailable, Unusable
-from shared.kafka_bus import KafkaBus
+from shared.kafka_bus import Cluster, KafkaBus
+from shared.kafka_bus import bus as publishing
 from shared.topics import ANSWERS
 from tests.contracts.mock_broker import MockBroker
 
@@ -30,7 +30,7 @@ def broker() -> Iterator[MockBroker]:
 
 @pytest.fixture
 def bus(broker: MockBroker) -> Iterator[KafkaBus]:
-    bus = KafkaBus([broker.address], api_version=(2, 1), delivery_timeout_seconds=DELIVERY_SECONDS)
+    bus = KafkaBus(Cluster((broker.address,), api_version=(2, 1), delivery_timeout_seconds=DELIVERY_SECONDS))
     yield bus
     bus.close()
 
@@ -53,7 +53,7 @@ def test_a_broker_that_accepts_but_never_answers_is_unavailable_in_bounded_time(
     started = time.monotonic()
     with pytest.raises(Unavailable):
         bus.publish([RECORD])
-    assert time.monotonic() - started < DELIVERY_SECONDS + kafka_bus.WATCHDOG_SECONDS + 2
+    assert time.monotonic() - started < DELIVERY_SECONDS + publishing.WATCHDOG_SECONDS + 2
     broker.stall(0)
     publish_until_taken(bus, RECORD)
 
@@ -62,7 +62,7 @@ def test_a_wedged_producer_is_abandoned_and_the_next_publish_makes_another(
     bus: KafkaBus, broker: MockBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Futures that never resolve, as kafka-python leaves them behind with idempotence after a long outage."""
-    monkeypatch.setattr(kafka_bus, "WATCHDOG_SECONDS", 0.2)
+    monkeypatch.setattr(publishing, "WATCHDOG_SECONDS", 0.2)
     bus.publish([RECORD])
     wedged = bus._producer
     assert wedged is not None
@@ -119,7 +119,7 @@ def test_many_large_records_are_sent_in_bounded_pieces(bus: KafkaBus, monkeypatc
     monkeypatch.setattr(bus, "_publish", measured)
     bus.publish([Outgoing(ANSWERS, str(n), b"x" * (MAX_RECORD_BYTES // 4)) for n in range(12)])
     assert sum(sizes) == 12 * (MAX_RECORD_BYTES // 4)
-    assert max(sizes) <= kafka_bus.UNACKED_BYTES
+    assert max(sizes) <= publishing.UNACKED_BYTES
     assert len(list(bus.history(ANSWERS))) == 12
 
 

@@ -19,7 +19,7 @@ from shared.bus import Bus, Outgoing, Record, open_bus
 from shared.dead_letters import DeadLetter
 from shared.errors import Unavailable
 from shared.events import FeedbackGiven, encode
-from shared.kafka_bus import WATCHDOG_SECONDS
+from shared.kafka_bus.bus import WATCHDOG_SECONDS
 from shared.shipper import Shipper
 from shared.sqlite_log import Spool
 from shared.topics import ANSWERS, DEAD, FEEDBACK
