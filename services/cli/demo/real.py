@@ -92,6 +92,7 @@ def hurried(rules: Path, folder: Path) -> None:
 @dataclass
 class RealTurn(Turn):
     services: tuple[str, ...] = ("gateway", "annotation", "scheduler", "promotion")
+    swap_pause_seconds: float = 6.0  # nine servers beside it: the evaluation takes longer
     annotator: Annotator = field(kw_only=True)
 
     def expert(self) -> Expert:

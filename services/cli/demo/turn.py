@@ -43,6 +43,7 @@ class Turn:
     truths: dict[str, Ticket] = field(default_factory=dict)
     requests: int = 0
     services: tuple[str, ...] = ("gateway", "model_server", "annotation", "scheduler", "promotion")
+    swap_pause_seconds: float = 1.5  # of each client, between two requests
 
     def __post_init__(self) -> None:
         first = self.seed * SEEDS_A_DEMO
@@ -161,7 +162,7 @@ class Turn:
     async def _train_well(self, application: Application) -> tuple[dict[str, Any], list[Reply]]:
         version = await self._follow_training(await self._second_training(application))
         self.screen.step("Eight clients go on asking while the candidate is judged and takes over")
-        async with application.asking_on(self._swap_tickets, pause_seconds=1.5) as replies:
+        async with application.asking_on(self._swap_tickets, pause_seconds=self.swap_pause_seconds) as replies:
             verdict = await self._follow_verdict(version)
             if verdict["verdict"] == "PROMOTE":
                 await self._until_serving(replies, version)
