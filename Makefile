@@ -47,8 +47,9 @@ test: install browser ## every test but those on real servers and GPUs
 test-fast: install ## the tests that take under two minutes together
 	$(BIN)/python -m pytest $(SPREAD) -m "not slow"
 
-test-real: install ## the tests that install and start the real servers (tests/real)
-	RATCHET_TEST_REAL=1 $(BIN)/python -m pytest tests/real -x
+test-real: install browser ## the tests that install and start the real servers (tests/real); vLLM's at the end, by themselves
+	RATCHET_TEST_REAL=1 $(BIN)/python -m pytest tests/real --durations=10 --ignore=tests/real/vllm
+	RATCHET_TEST_REAL=1 $(BIN)/python -m pytest tests/real/vllm --durations=5
 
 test-gpu: install ## the tests that need a GPU (tests/gpu)
 	RATCHET_TEST_GPU=1 $(BIN)/python -m pytest tests/gpu -s

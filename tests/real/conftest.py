@@ -2,13 +2,13 @@
 
 `stack` is a stack of a test's own, to be stopped and killed; `servers` is one that all tests of a run share. A test
 that stops one of its servers starts it again before it ends. vLLM, where a test needs it, serves the tiny base in
-float32, `base`.
+float32, `base`. A test that is skipped here has failed: it would look as if a real server had been tried.
 """
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,14 @@ from tests.real.stack import RunningStack
 collect_ignore_glob = [] if os.environ.get("RATCHET_TEST_REAL") else ["*"]  # folders too
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped:
+        report.outcome, report.longrepr = "failed", f"skipped: {report.longrepr}"
+    return report
 
 
 @pytest.fixture

