@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import ArgumentError
 
 from services.cli.plain import shown
 from shared.db import open_database
@@ -23,13 +25,13 @@ def upgrade(url: str) -> list[str]:
 
 def look(url: str) -> tuple[list[str], bool]:
     """Where each owner's tables stand, a line each, and whether all are as this program needs them."""
-    with _opened(url) as engine:
+    with _opened(_there(url)) as engine:
         found = standings(engine)
     return [_standing(standing) for standing in found], all(standing.current for standing in found)
 
 
 def script(url: str) -> str:
-    with _opened(url) as engine:
+    with _opened(_there(url)) as engine:
         return as_sql(engine)
 
 
@@ -79,6 +81,16 @@ def _standing(standing: Standing) -> str:
     if standing.current:
         return f"{standing.owner}: at {standing.at}, as needed"
     return f"{standing.owner}: at {standing.at or BASE}, to apply: {', '.join(standing.pending)}"
+
+
+def _there(url: str) -> str:
+    """For a look, which makes nothing: in place of a SQLite file that is not there, an empty database in memory."""
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        return url  # that it is no URL is told when it is opened
+    is_missing = address.get_backend_name() == "sqlite" and address.database and not Path(address.database).exists()
+    return "sqlite://" if is_missing else url
 
 
 @contextmanager

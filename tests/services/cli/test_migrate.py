@@ -86,3 +86,19 @@ def test_a_start_gives_up_on_a_database_that_stays_away(monkeypatch: pytest.Monk
     (port,) = free_ports(1)
     with pytest.raises(Unavailable, match="the database cannot be used now"):
         migrate.upgrade_when_there(f"postgresql+psycopg://ratchet@127.0.0.1:{port}/ratchet", lambda line: None)
+
+
+def test_a_look_makes_no_file(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'data' / 'ratchet.db'}"
+    lines, current = migrate.look(url)
+    assert not current
+    assert any(line.startswith("annotation: at base, to apply: 0001") for line in lines)
+    assert "CREATE TABLE scheduler_jobs" in migrate.script(url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_look_is_at_the_database_that_is_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ratchet.db'}"
+    migrate.upgrade(url)
+    assert migrate.look(url)[1]
+    assert "CREATE TABLE scheduler_jobs" not in migrate.script(url)
