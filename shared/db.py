@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Field, Session, SQLModel, create_engine
 
 from shared.errors import BadConfig, Unavailable, Unusable
+from shared.limits import PRIVATE
 
 BUSY_TIMEOUT_SECONDS = 30.0
 CONNECT_TIMEOUT_SECONDS = 5
@@ -79,7 +80,7 @@ def open_database(url: str, writer: str = "") -> Engine:
         event.listen(engine, "begin", _begin_postgresql)
     elif kind == "sqlite":
         if parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            Path(parsed.database).parent.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         arguments = {"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
         engine = create_engine(parsed, json_serializer=_as_json, connect_args=arguments)
         event.listen(engine, "connect", _configure_sqlite)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from shared.errors import BadConfig
+from shared.limits import PRIVATE
 from shared.processes import SUPERVISED
 
 CONFIG_IS_WRONG = 2
@@ -137,7 +138,7 @@ class Supervisor:
 
 def lock_data_folder(data_dir: Path) -> IO[str]:
     """Held while the returned file is open; BadConfig when another supervisor holds it."""
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     lock = (data_dir / "up.lock").open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -138,6 +138,11 @@ def test_a_folder_is_made_and_one_that_is_away_is_unavailable(tmp_path: Path) ->
     engine.dispose()
 
 
+def test_a_folder_that_is_made_for_a_database_is_private(tmp_path: Path) -> None:
+    open_database(f"sqlite:///{tmp_path / 'data' / 'ratchet.db'}").dispose()
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [

@@ -87,6 +87,15 @@ def test_a_second_supervisor_on_one_data_folder_is_refused(tmp_path: Path) -> No
     lock_data_folder(tmp_path).close()
 
 
+def test_a_data_folder_that_is_made_is_private_and_one_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
+    lock_data_folder(tmp_path / "new" / "data").close()
+    assert (tmp_path / "new" / "data").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine").chmod(0o755)
+    lock_data_folder(tmp_path / "mine").close()
+    assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o755
+
+
 def test_no_service_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
     script = f"""
 import os, sys
