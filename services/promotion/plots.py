@@ -64,9 +64,11 @@ def gain_plot(gain: Any, interval: Any, floor: Any, label: str) -> Markup:
     if value is None:
         return Markup("")
     axis = axis_over([0.0, value, least, *(bounds or ())])
-    drawn = [_line(axis, 0, "zero", 18, 62), _text(axis, 0, 78, "no gain")]
+    anchors = _anchors(axis, 0.0, least)
+    drawn = [_line(axis, 0, "zero", 18, 62), _text(axis, 0, 78, "no gain", anchors[0])]
     if least is not None:
-        drawn += [_line(axis, least, "limit", 18, 62), _text(axis, least, 12, f"floor {_points(least)}")]
+        drawn += [_line(axis, least, "limit", 18, 62)]
+        drawn += [_text(axis, least, 12, f"floor {_points(least)}", anchors[1])]
     if bounds is not None:
         drawn.append(_whisker(axis, *bounds, y=40, cap=9))
     drawn.append(_dot(axis, value, 40, 7))
@@ -144,10 +146,16 @@ def _dot(axis: Axis, value: float, y: int, radius: int) -> str:
     return f'<circle class="dot" cx="{axis.at(value)}" cy="{y}" r="{radius}"/>'
 
 
-def _text(axis: Axis, value: float, y: int, words: str) -> str:
-    """Centred on its place, but never over the edge."""
-    share = float(axis.at(value)[:-1])
-    anchor = "start" if share < 12 else "end" if share > 88 else "middle"
+def _anchors(axis: Axis, *values: float | None) -> list[str]:
+    """How words stand at each value: centred, never over the edge; neighbours alike, or they would look swapped."""
+    shares = [50.0 if value is None else float(axis.at(value)[:-1]) for value in values]
+    anchors = ["start" if share < 12 else "end" if share > 88 else "middle" for share in shares]
+    if max(shares) - min(shares) < 40:
+        anchors = [next((a for a in anchors if a != "middle"), "middle")] * len(anchors)
+    return anchors
+
+
+def _text(axis: Axis, value: float, y: int, words: str, anchor: str) -> str:
     return f'<text class="tick" x="{axis.at(value)}" y="{y}" text-anchor="{anchor}">{escape(words)}</text>'
 
 

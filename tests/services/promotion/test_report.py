@@ -344,3 +344,19 @@ def test_a_better_share_has_a_longer_bar(one: float, other: float) -> None:
         )
 
     assert (width(one) - width(other)) * (one - other) >= 0
+
+
+@pytest.mark.parametrize("gain", [-1.0, -0.3, 0.0, 0.01, 0.03, 0.1, 0.45, 1.0])
+def test_the_words_at_no_gain_and_at_the_floor_stand_in_the_order_of_their_lines(gain: float) -> None:
+    drawn = plots.gain_plot(gain, [gain, gain], 0.03, "gain")
+    words = {
+        text: (anchor, float(x))
+        for x, anchor, text in re.findall(
+            r'<text class="tick" x="([\d.]+)%" y="\d+" text-anchor="(\w+)">([^<]+)<', drawn
+        )
+    }
+    lines = dict(re.findall(r'<line class="(zero|limit)" x1="([\d.]+)%"', drawn))
+    (zero_anchor, zero), (floor_anchor, floor) = words["no gain"], words["floor +3 points"]
+    assert (zero, floor) == (float(lines["zero"]), float(lines["limit"]))
+    assert zero < floor
+    assert zero_anchor == floor_anchor or floor - zero >= 40
