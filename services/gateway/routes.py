@@ -5,12 +5,13 @@ its answer's record is anywhere: annotation joins the two. Given twice it is two
 came.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from starlette.exceptions import HTTPException
 
 from services.gateway import metrics
@@ -29,19 +30,26 @@ CHAT_PATH = "/v1/chat/completions"
 
 MAX_SENTENCES = 10
 MAX_SENTENCE_CHARS = 300
+MAX_SHOWN_CHARS = 60
+ANSWER_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 
 
 class FeedbackBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    answer_id: str = Field(
-        pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$",
-        description="the answer's x-ratchet-answer-id",
-    )
+    answer_id: str = Field(description="the answer's x-ratchet-answer-id", json_schema_extra={"pattern": ANSWER_ID})
     thumb: Literal["up", "down"] | None = None
     score: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
     comment: Text | None = Field(None, max_length=20_000)
     suggested_answer: Text | None = Field(None, max_length=200_000)
+
+    @field_validator("answer_id")
+    @classmethod
+    def _is_an_answers_id(cls, value: str) -> str:
+        if not re.fullmatch(ANSWER_ID, value):
+            found = f"{value[:MAX_SHOWN_CHARS]!r}{'...' if len(value) > MAX_SHOWN_CHARS else ''}"
+            raise ValueError(f"{found} is no answer's id; send what its answer's header x-ratchet-answer-id says")
+        return value
 
     @model_validator(mode="after")
     def _says_something(self) -> "FeedbackBody":

@@ -1,11 +1,15 @@
 """Feedback: durable before it is answered, whenever it comes."""
 
 import json
+import re
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from services.gateway.routes import FeedbackBody
 from shared.ids import uuid7
+from tests.readme_tables import README
 from tests.services.gateway.conftest import GatewayProcess
 
 
@@ -29,6 +33,17 @@ def test_feedback_on_an_answer_reaches_the_bus(gateway: GatewayProcess) -> None:
         "net",
     )
     assert given.given_at.endswith("Z")
+
+
+def test_the_calls_that_the_readme_shows_are_answered(gateway: GatewayProcess) -> None:
+    shown = re.findall(r"curl [^\n]*http://127\.0\.0\.1:8080(\S+) [^\n]*\n *-d '([^']+)'", README.read_text("utf-8"))
+    (chat_path, chat), (feedback_path, feedback) = ((path, json.loads(body)) for path, body in shown)
+    answer = gateway.client.post(chat_path, json=chat)
+    assert answer.status_code == 200
+    answer_id = answer.headers["x-ratchet-answer-id"]
+    assert len(answer_id) == len(feedback["answer_id"])
+    assert gateway.client.post(feedback_path, json={**feedback, "answer_id": answer_id}).status_code == 202
+    assert gateway.client.post(feedback_path, json=feedback).status_code == 202
 
 
 def test_feedback_that_comes_before_its_answer_is_kept(gateway: GatewayProcess) -> None:
@@ -73,6 +88,16 @@ def test_feedback_that_is_no_json_object_is_400(gateway: GatewayProcess, content
     assert answer.status_code == 400
     assert answer.json()["error"]["type"] == "invalid_request_error"
     assert answer.json()["error"]["param"] is None
+
+
+@pytest.mark.parametrize("answer_id", ["nope", "", uuid7().upper(), f"{uuid7()}\n", "x" * 10_000])
+def test_what_is_no_answers_id_is_said_in_words(answer_id: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        FeedbackBody(answer_id=answer_id, thumb="up")
+    (error,) = refused.value.errors()
+    assert "is no answer's id; send what its answer's header x-ratchet-answer-id says" in error["msg"]
+    assert "[0-9a-f]" not in error["msg"]
+    assert len(error["msg"]) < 200
 
 
 def test_malformed_json_is_said_in_a_sentence(gateway: GatewayProcess) -> None:
