@@ -4,24 +4,67 @@ Fails: Unusable with the name and what would be right, before anything heavy whe
 """
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from shared import artifacts
-from shared.errors import ArtifactInvalid, Unusable
+from shared.errors import ArtifactInvalid, Unavailable, Unusable
 from training.preset import Preset
 
 BUILTIN = {"builtin:tiny": Path(__file__).parent / "tiny" / "base"}
+HUB_SECONDS = 10.0
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def resolve_base(name: str) -> str:
-    """What transformers should be given for this name: a folder for a builtin one, else the name itself."""
+    """What transformers should be given for this name: a folder for a builtin one, else the name itself.
+
+    Fails: Unusable when it is neither a folder nor a model of the hub, Unavailable when the hub cannot be asked.
+    """
     if name in BUILTIN:
         return str(BUILTIN[name])
     if name.startswith("builtin:"):
         raise Unusable(f"there is no base {name!r}; known: {', '.join(BUILTIN)}")
+    if not Path(name).is_dir():
+        _look_at_the_hub(name)
     return name
+
+
+@lru_cache
+def _look_at_the_hub(name: str) -> None:
+    """Asks once for what is not in the cache: transformers would ask for each file, many times over."""
+    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    hub, do = constants.ENDPOINT, 'give a folder with safetensors, a hub name such as "org/model", or "builtin:tiny"'
+    try:
+        if not isinstance(try_to_load_from_cache(name, "config.json"), str):
+            HfApi().model_info(name, timeout=HUB_SECONDS)
+    except HFValidationError as error:
+        raise Unusable(f"the base {name!r} is neither a folder here nor a name the hub could have; {do}") from error
+    except GatedRepoError as error:
+        raise Unusable(f"the base {name!r} is gated: accept its terms at {hub}/{name} and set HF_TOKEN") from error
+    except RepositoryNotFoundError as error:
+        raise Unusable(
+            f"the base {name!r} is neither a folder here nor a model at {hub} that this user may see; {do}. "
+            "A private one needs HF_TOKEN"
+        ) from error
+    except OfflineModeIsEnabled as error:
+        raise Unusable(
+            f"the base {name!r} is neither a folder nor in the cache of this machine, and HF_HUB_OFFLINE forbids to "
+            f"ask {hub}; unset it, or {do}"
+        ) from error
+    except Exception as error:  # whatever its HTTP client raises: refused, no such host, too slow, 5xx
+        raise Unavailable(
+            f"the base {name!r} is neither a folder nor in the cache of this machine, and {hub} cannot be asked for it "
+            f"now ({type(error).__name__}: {_first_line(error)}); mend the network, or give a folder with safetensors"
+        ) from error
 
 
 def resolve_file(name: str) -> Path:
