@@ -76,12 +76,14 @@ def _answer(status: int, sentence: str, headers: dict[str, str] | None = None) -
 def configure_logging(level: str) -> None:
     """One line a record; the supervisor puts the service's name in front."""
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("httpx", "httpcore", "apscheduler", "kafka"):
+    # uvicorn.error is where uvicorn tells each step of its start and stop; its warnings and errors stay.
+    for noisy in ("httpx", "httpcore", "apscheduler", "kafka", "alembic", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def serve(app: Any, host: str, port: int, allowed_hosts: str = "") -> None:
     """Serves until SIGTERM or SIGINT, then finishes the requests in flight (10 s at most)."""
+    log.info("starts on http://%s:%d", host, port)
     uvicorn.run(
         HostGuard(app, host, allowed_hosts),
         host=host,

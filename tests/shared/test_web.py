@@ -1,10 +1,12 @@
 """What every service answers alike: health, readiness with its objections, metrics, and errors as sentences."""
 
+import logging
+
 import pytest
 from fastapi.testclient import TestClient
 
 from shared.errors import BadConfig, SpoolFull, Unavailable, Unusable
-from shared.web import create_app, run_service
+from shared.web import configure_logging, create_app, run_service
 
 
 def client(objections: list[str]) -> TestClient:
@@ -68,3 +70,10 @@ def test_a_bad_configuration_is_a_sentence_and_status_2(capsys: pytest.CaptureFi
         run_service(main)
     assert ended.value.code == 2
     assert capsys.readouterr().err == "ratchet: RATCHET_X='y': it should be z\n"
+
+
+@pytest.mark.parametrize("library", ["alembic.runtime.migration", "uvicorn.error", "httpx"])
+def test_the_log_holds_a_librarys_warnings_but_not_its_every_step(library: str) -> None:
+    configure_logging("INFO")
+    assert not logging.getLogger(library).isEnabledFor(logging.INFO)
+    assert logging.getLogger(library).isEnabledFor(logging.WARNING)
