@@ -3,13 +3,15 @@
 Reads:  GET /v1/plan with the last ETag, every poll    Emits: a new routing table, to `adopt`
 Twice:  the plan in use again changes nothing.
 Fails:  promotion away, an invalid plan or an older one leaves the plan in use as it is, with a warning when the reason
-        changes. After promotion's database began anew, its plans are older for ever: delete the file to take them.
+        changes (a note only while promotion may just be starting). After promotion's database began anew, its plans
+        are older for ever: delete the file to take them.
 """
 
 import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from shared.workloads import Deployment
 
 log = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 5.0
+START_SECONDS = 30.0  # services of one deployment start together: one that is not there yet is no warning
 MAX_PLAN_BYTES = 4 << 20
 
 
@@ -37,7 +40,8 @@ class PlanClient:
         self._promotion, self._poll_seconds = promotion, poll_seconds
         self._plan = self._read_kept()
         self._etag = b""
-        self._warned = ""
+        self._warned = (logging.NOTSET, "")
+        self._patient_until = time.monotonic() + START_SECONDS
 
     def table(self) -> RoutingTable:
         table = build_table(self._deployment, self._plan, self._upstreams)
@@ -50,7 +54,7 @@ class PlanClient:
             try:
                 if await self.poll():
                     adopt(self.table())
-                self._warned = ""
+                self._warned = (logging.NOTSET, "")
             except RatchetError as error:
                 self._warn(error)
             await asyncio.sleep(self._poll_seconds)
@@ -124,6 +128,8 @@ class PlanClient:
 
     def _warn(self, error: RatchetError) -> None:
         metrics.PLAN_ERRORS.labels("invalid" if isinstance(error, Unusable) else "unreachable").inc()
-        if str(error) != self._warned:
-            self._warned = str(error)
-            log.warning("the serving plan stays as it is: %s", error)
+        is_starting = isinstance(error, Unavailable) and time.monotonic() < self._patient_until
+        level = logging.INFO if is_starting else logging.WARNING
+        if (level, str(error)) != self._warned:
+            self._warned = (level, str(error))
+            log.log(level, "the serving plan stays as it is: %s", error)

@@ -25,6 +25,7 @@ from shared.db import reading
 from shared.errors import ArtifactInvalid, Unavailable, Unusable
 
 log = logging.getLogger(__name__)
+START_SECONDS = 120.0  # services of one deployment start together, and a model server takes longest
 _UNLOAD_PATIENCE_SECONDS = 0.5  # another replica may be letting go of the same version just now
 
 
@@ -57,6 +58,8 @@ class Reconciler:
         self._engine, self._fleet, self._settings, self._clock = engine, fleet, settings, clock
         self._replicas: dict[str, Replica] = {}
         self._status: dict[str, ReplicaStatus] = {}
+        self._told: dict[str, list[tuple[int, str]]] = {}
+        self._patient_until = clock() + START_SECONDS
         self._unneeded_since: dict[tuple[str, str], float] = {}
         self._locks: dict[str, threading.Lock] = {}  # by version
         self._locks_lock = threading.Lock()
@@ -186,13 +189,15 @@ class Reconciler:
 
     def _note(self, status: ReplicaStatus) -> None:
         """Logs what is new; the status keeps it for as long as it lasts."""
-        before = self._status.get(status.url)
         self._status[status.url] = status
         if status.errors:
             metrics.RECONCILE_ERRORS.inc()
+        is_starting = not status.reachable and self._clock() < self._patient_until
+        level = logging.INFO if is_starting else logging.WARNING
+        told, self._told[status.url] = self._told.get(status.url, []), [(level, error) for error in status.errors]
         for error in status.errors:
-            if before is None or error not in before.errors:
-                log.warning("%s", error)
+            if (level, error) not in told:
+                log.log(level, "%s", error)
 
     def _urls(self) -> list[str]:
         workloads = self._fleet.deployment.workloads

@@ -1,13 +1,20 @@
 """The gateway follows promotion's plan: without a dropped request, without promotion, never to a worse plan."""
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from services.gateway import plan_client
+from services.gateway.plan_client import PlanClient
+from services.gateway.upstream import Upstream
+from shared.errors import Unavailable, Unusable
+from shared.workloads import Deployment
 from tests.services.gateway.conftest import HELLO, GatewayProcess, eventually
 from tests.services.gateway.scripted import Asked, ScriptedServer
 
@@ -188,3 +195,23 @@ def test_a_conversation_keeps_its_version_while_shares_stand(
     gateway.start()
     assert first == {c: version_of(gateway, metadata={"conversation": c}) for c in first}
     assert {version_of(gateway) for _ in range(30)} == {OLD, NEW}
+
+
+def test_promotion_away_is_a_warning_only_when_it_can_no_longer_be_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(plan_client.time, "monotonic", lambda: now)
+    promotion = Upstream.__new__(Upstream)  # never asked here
+    nothing = Deployment.model_construct(models={}, workloads={})
+    client = PlanClient(nothing, lambda _: [], tmp_path / "plan.json", promotion, 1.0)
+    caplog.set_level(logging.INFO, "services.gateway.plan_client")
+    for seconds, error in ((0, Unavailable("away")), (1, Unavailable("away")), (2, Unusable("nonsense"))):
+        now = 100.0 + seconds
+        client._warn(error)
+    assert [r.levelname for r in caplog.records] == ["INFO", "WARNING"]
+    caplog.clear()
+    for seconds in (31, 32, 33):
+        now = 100.0 + seconds
+        client._warn(Unavailable("away"))
+    assert [r.levelname for r in caplog.records] == ["WARNING"]

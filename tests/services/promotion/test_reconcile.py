@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,20 @@ def test_an_unreachable_replica_is_noted_and_blocks_no_other(stage: Stage, serve
     assert not by_url["http://127.0.0.1:9"].reachable
     assert "cannot be reached" in by_url["http://127.0.0.1:9"].errors[0]
     assert set(servers[0].adapters) == {served}
+
+
+def test_a_replica_away_is_a_warning_only_when_it_can_no_longer_be_starting(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0.0]
+    stage.upstreams[:] = ["http://127.0.0.1:9"]
+    reconciler = Reconciler(stage.engine, stage.fleet, stage.settings, clock=lambda: now[0])
+    caplog.set_level(logging.INFO, "services.promotion.reconcile")
+    for now[0] in (0.0, 1.0, 121.0, 122.0):
+        reconciler.look()
+        assert not reconciler.status()[0].reachable
+    reconciler.close()
+    assert [r.levelname for r in caplog.records] == ["INFO", "WARNING"]
 
 
 def test_a_damaged_adapter_is_an_error_in_the_status_and_is_not_loaded(
