@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.padding import Padding
 
 from services.cli.desk import desk
-from services.cli.pages import for_people, headline, table_of
+from services.cli.pages import console, for_people, headline, table_of
 from services.cli.plain import as_json as json_text
 from services.cli.plain import cell, shown
 from services.cli.stack import stack
 from shared.errors import BadConfig, RatchetError, Unusable
+from shared.references import choice
 from shared.settings import SharedSettings
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ app = typer.Typer(
 )
 app.add_typer(stack, name="stack")
 app.add_typer(desk, name="desk")
-out = Console()
+out = console()
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="The file that declares models and workloads [env: RATCHET_CONFIG]")
@@ -139,10 +139,16 @@ def demo(
 
 @app.command()
 def status(as_json: JsonOption = False) -> None:
-    """Show the loop's state: services, champions, samples, examples, running jobs."""
+    """Show the loop's state: services, champions, samples, examples, running jobs.
+
+    Status 0: everything is up; 1: a service is down; 2: a setting or ratchet.toml is wrong.
+    """
     from services.cli.status import gather, show
 
-    state = gather(_settings())
+    settings = _settings()
+    if settings.config.exists():  # where the loop runs elsewhere there need be none
+        settings.deployment()
+    state = gather(settings)
     if as_json:
         _print_json(state)
     else:
@@ -187,7 +193,7 @@ def jobs(workload: WorkloadOption = None, as_json: JsonOption = False) -> None:
     """List trainings and evaluations, newest first."""
     from services.cli.status import progress_of
 
-    found = _caller("scheduler").get("/v1/jobs", workload=workload)["jobs"]
+    found = _listed("scheduler", "/v1/jobs", "jobs", workload)
     if as_json:
         return _print_json(found)
     table = table_of("job", "what", "state", "why", "progress or error")
@@ -201,13 +207,13 @@ def jobs(workload: WorkloadOption = None, as_json: JsonOption = False) -> None:
 @app.command()
 def models(workload: WorkloadOption = None, as_json: JsonOption = False) -> None:
     """List every version with its stage and verdict, newest first."""
-    found = _caller("promotion").get("/v1/models", workload=workload)["models"]
+    found = _listed("promotion", "/v1/models", "models", workload)
     if as_json:
         return _print_json(found)
     for model in found:
         out.print(headline(model))
         for reason in model.get("reasons") or []:
-            out.print(Padding(cell(f"- {reason}"), (0, 0, 0, 4)))
+            out.print(Padding(cell(f"- {reason}"), (0, 0, 0, 4), expand=False))
     if not found:
         out.print("no version yet")
     return None
@@ -261,7 +267,7 @@ def lineage(
 @app.command()
 def knowledge(workload: WorkloadOption = None, as_json: JsonOption = False) -> None:
     """List what the model did not know: the retrieval backlog. Never trained on."""
-    gaps = _caller("annotation").get("/v1/knowledge", workload=workload)["gaps"]
+    gaps = _listed("annotation", "/v1/knowledge", "gaps", workload)
     if as_json:
         return _print_json(gaps)
     table = table_of("found", "workload", "prompt", "what the expert would have said", "by")
@@ -321,6 +327,17 @@ def _caller(service: str) -> Any:
     from shared.calls import Caller
 
     return Caller(_settings().url_of(service))
+
+
+def _listed(service: str, path: str, key: str, workload: str | None) -> list[dict[str, Any]]:
+    """What a service lists; an empty list of a workload it has never heard of is Unusable. One that was is listed."""
+    caller = _caller(service)
+    found: list[dict[str, Any]] = caller.get(path, workload=workload)[key]
+    if workload is not None and not found:
+        known = caller.get("/v1/status")["workloads"]
+        if workload not in known:
+            raise Unusable(f"there is no workload {workload!r}; {choice(workload, known)}")
+    return found
 
 
 def _print_json(value: Any) -> None:

@@ -5,16 +5,15 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from services.cli.pages import table_of
+from services.cli.pages import console, table_of
 from services.cli.plain import as_json as json_text
 from services.cli.plain import cell
 from shared.calls import Caller
 from shared.settings import SharedSettings
 
 desk = typer.Typer(no_args_is_help=True, help="Argilla, where experts correct answers: set it up, see how it stands.")
-out = Console()
+out = console()
 
 Names = list[str]
 

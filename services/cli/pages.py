@@ -1,14 +1,24 @@
 """How lists, versions and errors look to a person at a terminal."""
 
+import os
 import re
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from services.cli.plain import shown
 from shared.errors import RatchetError, Unusable
+
+UNFOLDED_COLUMNS = 100_000  # wider than any row
+
+
+def console() -> Console:
+    """Standard output; in a pipe or a file every row is one line, unless COLUMNS says how long one may be."""
+    made = Console()
+    return made if made.is_terminal or os.environ.get("COLUMNS") else Console(width=UNFOLDED_COLUMNS)
 
 
 def table_of(*names: str) -> Table:

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -24,13 +23,14 @@ from infra.native.processes import memory_mb
 from infra.native.server import Place, Server
 from infra.native.settings import StackSettings
 from infra.native.state import Phase, ServerState, StackState, is_locked, running
+from services.cli.pages import console
 from shared.errors import BadConfig
 
 stack = typer.Typer(
     no_args_is_help=True,
     help="Kafka, PostgreSQL, Redis, OpenSearch, Argilla, Prometheus, Alertmanager and vLLM on this machine.",
 )
-out = Console()
+out = console()
 COLOURS = {Phase.HEALTHY: "green", Phase.FAILED: "red", Phase.UNHEALTHY: "red", Phase.PAUSING: "yellow"}
 
 OnlyOption = Annotated[str, typer.Option("--only", help="Only these servers and what they need, comma-separated")]

@@ -43,7 +43,8 @@ def _asked(url: str, path: str, **params: str) -> dict[str, Any] | None:
         return None
     finally:
         caller.close()
-    return answer if isinstance(answer, dict) else None
+    # Something else may listen on our port.
+    return answer if isinstance(answer, dict) and isinstance(answer.get("workloads", {}), dict) else None
 
 
 def _readiness(url: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What the pages say when there is little to say, and what a person sees of a refused call."""
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,6 +9,9 @@ import pytest
 from rich.console import Console
 
 from services.cli import __main__ as cli
+from services.cli.doctor.findings import look
+from services.cli.doctor.page import show as show_findings
+from services.cli.pages import console
 from services.cli.status import gather, progress_of, show
 from shared.errors import RatchetError, Unavailable, Unusable
 from shared.ids import uuid7
@@ -135,3 +139,74 @@ def test_status_asks_for_the_jobs_that_run_now(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("shared.calls.httpx.Client", partial(httpx.Client, transport=transport))
     gather(SharedSettings.load())
     assert [url.partition("/v1/jobs")[2] for url in asked if "/v1/jobs" in url] == ["?state=running"]
+
+
+def test_in_a_pipe_every_row_is_one_whole_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    path = "/data/" + "a-long-folder-name/" * 20
+    show_findings([look("data folder", f"{path} is open to others", f"chmod 700 {path}")], console())
+    lines = capsys.readouterr().out.splitlines()
+    assert any(f"{path} is open to others" in line and line.rstrip().endswith(f"chmod 700 {path}") for line in lines)
+    assert max(len(line) for line in lines) < 1000
+
+
+def test_a_pipe_folds_where_columns_says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "90")
+    show_findings([look("disk", "x" * 300, "y")], console())
+    assert max(len(line) for line in capsys.readouterr().out.splitlines()) <= 90
+
+
+class OneWorkload(Nothing):
+    """Services that know one workload, of which there is nothing to list yet."""
+
+    def get(self, path: str, **_params: object) -> dict[str, Any]:
+        return {"workloads": {"support-triage": {}}} if path == "/v1/status" else super().get(path)
+
+
+@pytest.mark.parametrize("command", ["jobs", "models", "knowledge"])
+def test_a_list_of_a_workload_that_is_not_there_is_refused_with_those_that_are(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "_caller", lambda _service: OneWorkload())
+    getattr(cli, command)(workload="support-triage", as_json=False)
+    for as_json in (False, True):
+        with pytest.raises(SystemExit) as ended, cli._errors_in_words():
+            getattr(cli, command)(workload="support-triag", as_json=as_json)
+        assert ended.value.code == 2
+        said = capsys.readouterr().err
+        assert "there is no workload 'support-triag'; known: support-triage; did you mean" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[models", "cannot be read as TOML"),
+        ('[tool.black]\nline-length = 100\nmodels = 3\nworkloads = ["a"]\n', "tool"),
+        ("models = 3\nworkloads = [1]\n", "models"),
+        ('[models.a]\npath = 7\n[workloads.b]\nbase = ["a"]\nanswer_schema = 1\ngate = 2\n', "workloads.b.base"),
+        ("", "models is missing"),
+    ],
+)
+def test_status_says_what_is_wrong_with_the_file(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RATCHET_CONFIG", raising=False)
+    (tmp_path / "ratchet.toml").write_text(text)
+    with pytest.raises(SystemExit) as ended, cli._errors_in_words():
+        cli.status()
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_answer_that_is_none_of_ours_is_no_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    def foreign(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"workloads": ["mine"], "jobs": []})
+
+    transport = httpx.MockTransport(foreign)
+    monkeypatch.setattr("shared.calls.httpx.Client", partial(httpx.Client, transport=transport))
+    state = gather(SharedSettings.load())
+    assert state["annotation"] is state["promotion"] is state["scheduler"] is None
+    show(state, Console(width=160))
