@@ -14,12 +14,12 @@ from apscheduler.triggers.cron import CronTrigger
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from shared.errors import BadConfig
+from shared.gate_policy import Gate, Share
 from shared.references import choice, resolve, unknown_bases
 from shared.schema_references import broken_references
 
 MOST_SHOWN_CHARACTERS = 200
 
-Share = Annotated[float, Field(ge=0, le=1)]
 WorkloadName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
@@ -78,16 +78,6 @@ class Trigger(_Section):
             if fires is None:
                 raise ValueError('never comes; give a time that does, such as "0 2 * * *" (UTC)')
         return value
-
-
-class Gate(_Section):
-    """What a candidate must show before it serves."""
-
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
-    floor: Share = 0.03  # the least observed gain on the holdout
-    min_groups: Annotated[int, Field(ge=20)] = 200
-    holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    general_margin: Share = 0.03  # how much general ability may fall
 
 
 class Workload(_Section):

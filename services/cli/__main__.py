@@ -14,6 +14,7 @@ import typer
 from rich.padding import Padding
 
 from services.cli.desk import desk
+from services.cli.gate import GateCommand, gate
 from services.cli.pages import console, for_people, headline, table_of
 from services.cli.plain import as_json as json_text
 from services.cli.plain import cell, shown
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(stack, name="stack")
 app.add_typer(desk, name="desk")
+app.command(cls=GateCommand)(gate)
 out = console()
 
 ConfigOption = Annotated[

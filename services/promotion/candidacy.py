@@ -193,6 +193,11 @@ class Candidacy:
             general_margin=gate.general_margin,
             general_required=self.fleet.deployment.model_of(workload).general_suite is not None,
             schema_required=declared.answer_schema is not None,
+            slice_margin=gate.slice_margin,
+            slice_min_groups=gate.slice_min_groups,
+            must_pass=gate.must_pass,
+            length_change=gate.length_change,
+            latency_ratio=gate.latency_ratio,
         )
 
     def _settle(self, work: WorkRow, case: Case, verdict: Verdict) -> None:

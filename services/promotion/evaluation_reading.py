@@ -32,6 +32,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     group: str
     exact: bool
     score: float | None = None
+    graded: bool = False  # the scorer's shades count, as for free text; else whole answers are right or wrong
     slice: str | None = None
     fields: dict[str, bool] | None = None
     schema_valid: bool | None = None
@@ -145,14 +146,34 @@ def _line(file: Path, number: int, text: str, shape: type[T]) -> T:
 
 
 def _item(line: Line, schema_valid: bool | None) -> Item:
-    return Item(line.item, line.group, _judged(line), line.exact, schema_valid, line.error, line.cut_off)
+    answered = line.answer is not None
+    return Item(
+        line.item,
+        line.group,
+        _judged(line),
+        line.exact,
+        schema_valid,
+        line.error,
+        line.cut_off,
+        slice=line.slice,
+        length=float(len(line.answer or "")) if answered else None,  # characters, so that the expected one compares
+        expected_length=float(len(line.expected)) if line.expected else None,
+        prompt=prompt_of(line),
+    )
+
+
+def prompt_of(line: Line) -> str:
+    """The last thing the user said."""
+    prompts = [message.get("content") for message in line.messages if message.get("role") == "user"]
+    return str(prompts[-1]) if prompts else ""
 
 
 def _judged(line: Line) -> float | None:
     """Whole answers are judged, right or wrong: a record with four of five fields right is a wrong record.
 
-    A score that is no share is passed on as it is, so that the gate can name it.
+    Free text is graded: there the score itself counts. A score that is no share is passed on as it is, so that the
+    gate can name it.
     """
-    if line.score is None or not 0 <= line.score <= 1:
+    if line.graded or line.score is None or not 0 <= line.score <= 1:
         return line.score
     return float(line.exact)

@@ -13,9 +13,17 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.promotion.guards import Guard, Leakage, guard_general, guard_leakage, guard_schema
+from services.promotion.answer_guards import guard_latency, guard_length
+from services.promotion.guards import LEAKAGE, Guard, Leakage, guard_general, guard_leakage, guard_schema
 from services.promotion.measurement import GroupPair, Side, cut_off, is_binary, objections, pairs
-from services.promotion.statistics import bootstrap_interval, mcnemar_mid_p, sign_flip_p, wilson_interval
+from services.promotion.slice_guards import guard_must_pass, guard_slices
+from services.promotion.statistics import (
+    bootstrap_interval,
+    mcnemar_mid_p,
+    sign_flip_p,
+    tango_interval,
+    wilson_interval,
+)
 
 
 class Outcome(StrEnum):
@@ -34,6 +42,11 @@ class Policy:
     general_margin: float  # how much general ability may fall, 0-1
     general_required: bool  # the base model has a general suite
     schema_required: bool  # the workload has an answer schema
+    slice_margin: float = 0.08  # how much one slice may fall, 0-1
+    slice_min_groups: int = 100  # a smaller slice need not prove that it did not fall
+    must_pass: tuple[str, ...] = ()  # slices in which every answer has to be right
+    length_change: float = 0.3  # of the median answer's length, up or down
+    latency_ratio: float = 1.2  # of the 95th percentile, where answers were timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +68,7 @@ class Figures:
     champion_interval: tuple[float, float]
     candidate_interval: tuple[float, float]
     gain: float
-    gain_interval: tuple[float, float]  # cluster bootstrap, 95 %
+    gain_interval: tuple[float, float]  # 95 %: Tango's score interval where `binary`, else the cluster bootstrap's
     paired: Paired
     binary: bool  # every group is right or wrong, on both sides
     test: str
@@ -71,7 +84,8 @@ class Verdict:
     guards: tuple[Guard, ...] = ()
 
 
-def judge(champion: Side, candidate: Side, policy: Policy, leakage: Leakage) -> Verdict:
+def judge(champion: Side, candidate: Side, policy: Policy, leakage: Leakage | None) -> Verdict:
+    """leakage: what a search found; None: there was no snapshot to search, so nothing is said about leaks."""
     holes = objections(champion, candidate) + _missing(champion, candidate, policy)
     cut = cut_off(champion, candidate)
     if holes:
@@ -103,7 +117,7 @@ def measure(champion: Side, candidate: Side) -> Figures:
         champion_interval=wilson_interval(before, n),
         candidate_interval=wilson_interval(after, n),
         gain=math.fsum(differences) / n,
-        gain_interval=bootstrap_interval(differences),
+        gain_interval=_gain_interval(differences, binary),
         paired=table,
         binary=binary,
         test="mid-p McNemar" if binary else "cluster sign-flip permutation",
@@ -115,9 +129,10 @@ def measure(champion: Side, candidate: Side) -> Figures:
 def _decide(figures: Figures, guards: tuple[Guard, ...], policy: Policy) -> tuple[Outcome, list[str]]:
     """The first row of this table that applies; its sentences lead, the others' follow."""
     failed = [g.why for g in guards if g.passed is False]
-    undecided = [g.why for g in guards if g.passed is None]
+    undecided = [g.why for g in guards if g.passed is None and g.blocks]
+    told = [g.why for g in guards if g.passed is None and not g.blocks]
     passed = [g.why for g in guards if g.passed]
-    leaked = [g.why for g in guards if g.margin is None and g.passed is False]
+    leaked = [g.why for g in guards if g.name == LEAKAGE and g.passed is False]
     better, gain = _is_better(figures, policy), _gain_sentence(figures, policy)
     if leaked:
         return Outcome.REJECT, [*leaked, *(why for why in failed if why not in leaked), gain]
@@ -130,18 +145,24 @@ def _decide(figures: Figures, guards: tuple[Guard, ...], policy: Policy) -> tupl
     if failed:
         return Outcome.REJECT, [*failed, gain]
     if not better:
-        return Outcome.REJECT, [gain, *undecided]
+        return Outcome.REJECT, [gain, *undecided, *told]
     if undecided:
         return Outcome.INCONCLUSIVE, [*undecided, gain]
-    return Outcome.PROMOTE, [gain, *passed]
+    return Outcome.PROMOTE, [gain, *passed, *told]
 
 
-def _guards(champion: Side, candidate: Side, policy: Policy, leakage: Leakage) -> tuple[Guard, ...]:
-    guards = [guard_leakage(leakage)]
+def _guards(champion: Side, candidate: Side, policy: Policy, leakage: Leakage | None) -> tuple[Guard, ...]:
+    guards = [] if leakage is None else [guard_leakage(leakage)]
     if champion.general:
         guards.insert(0, guard_general(champion.general, candidate.general, policy.general_margin))
     if policy.schema_required and (schema := guard_schema(champion.holdout, candidate.holdout)):
         guards.append(schema)
+    sides = champion.holdout, candidate.holdout
+    guards += guard_must_pass(candidate.holdout, policy.must_pass)
+    guards += guard_slices(*sides, policy.slice_margin, policy.slice_min_groups)
+    guards += [
+        g for g in (guard_length(*sides, policy.length_change), guard_latency(*sides, policy.latency_ratio)) if g
+    ]
     return tuple(guards)
 
 
@@ -152,7 +173,12 @@ def _missing(champion: Side, candidate: Side, policy: Policy) -> list[str]:
     items = (*champion.holdout, *candidate.holdout)
     if policy.schema_required and any(i.schema_valid is None and i.error is None for i in items):
         found.append("the workload has an answer schema, but the evaluation does not say which answers fit it")
-    return found
+    slices = {item.slice for item in candidate.holdout}
+    return found + [
+        f"gate.must_pass names the slice {name!r}, but the holdout holds no item of it"
+        for name in policy.must_pass
+        if name not in slices
+    ]
 
 
 def _is_better(figures: Figures, policy: Policy) -> bool:
@@ -177,6 +203,13 @@ def _table(paired: list[GroupPair]) -> Paired:
         only_candidate=sum(p.candidate_right and not p.champion_right for p in paired),
         neither=sum(not p.champion_right and not p.candidate_right for p in paired),
     )
+
+
+def _gain_interval(differences: list[float], binary: bool) -> tuple[float, float]:
+    if not binary:
+        return bootstrap_interval(differences)
+    gained, lost = (sum(d == sign for d in differences) for sign in (1, -1))
+    return tango_interval(gained, lost, len(differences))
 
 
 def _binary_p(paired: list[GroupPair]) -> float:

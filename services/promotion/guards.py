@@ -1,19 +1,23 @@
 """What a better candidate must not have made worse: general ability, schema validity, an untouched holdout. Pure.
 
-Each guard has three answers: passed, failed, and None: this suite is too small to tell. A guard that cannot tell never
-lets a candidate through, and never calls it bad either.
+Of slices: slice_guards.py; of length and time: answer_guards.py. Each guard has three answers: passed, failed, and
+None: this suite is too small to tell. A guard that cannot tell never calls a candidate bad, and where it blocks, never
+lets it through either.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Literal
 
-from services.promotion.measurement import Item, is_binary, pairs, valid_share
+from services.promotion.measurement import GroupPair, Item, is_binary, pairs, valid_share
 from services.promotion.statistics import bootstrap_interval, tango_lower_bound
 
 CONFIDENCE = 0.95  # one-sided
 SCHEMA_MARGIN = 0.01
+GUARD_DRAWS = 2_000  # there may be many slices, and a bound of 5 % needs fewer than an interval
+LEAKAGE = "holdout unseen in training"
 _ROUNDING = 1e-9  # a drop of exactly the margin is not beyond it
 
 
@@ -27,6 +31,9 @@ class Guard:
     bound: float | None  # one-sided confidence bound of the difference, on its bad side
     passed: bool | None  # None: cannot be told
     why: str
+    blocks: bool = True  # whether a candidate has to wait where it cannot be told
+    unit: Literal["share", "seconds", "characters", "count"] = "share"
+    worse_is: Literal["lower", "higher"] = "lower"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +54,7 @@ def guard_general(champion: Sequence[Item], candidate: Sequence[Item], margin: f
     n = len(paired)
     difference = math.fsum(p.difference for p in paired) / n
     before, after = (math.fsum(values) / n for values in zip(*((p.champion, p.candidate) for p in paired), strict=True))
-    if is_binary(paired):
-        gained, lost = (sum(p.difference == sign for p in paired) for sign in (1, -1))
-        bound = tango_lower_bound(gained, lost, n, CONFIDENCE)
-    else:
-        bound = bootstrap_interval([p.difference for p in paired], confidence=2 * CONFIDENCE - 1)[0]
+    bound = lower_bound(paired)
     passed, why = _judge_general(before, after, difference, bound, margin, n)
     if passed is None:
         spread = math.fsum(p.difference**2 for p in paired) / n
@@ -72,7 +75,7 @@ def guard_schema(champion: Sequence[Item], candidate: Sequence[Item]) -> Guard |
     move = "went" if passed else "fell"
     why = (
         f"schema validity {move} from {before:.1%} to {after:.1%} of {len(champion)} answers, "
-        f"the margin is {_points(SCHEMA_MARGIN)}"
+        f"the margin is {points(SCHEMA_MARGIN)}"
     )
     gained, lost = _moves(champion, candidate)
     bound = tango_lower_bound(gained, lost, len(champion), CONFIDENCE)
@@ -89,13 +92,22 @@ def guard_leakage(leakage: Leakage) -> Guard:
             f"leak: {groups} holdout group(s) and {examples} holdout example(s) stood in the candidate's training "
             f"snapshot, such as {named!r}"
         )
-    return Guard("holdout unseen in training", None, found, None, None, None, not found, why)
+    return Guard(LEAKAGE, None, found, None, None, None, not found, why, unit="count")
+
+
+def lower_bound(paired: Sequence[GroupPair]) -> float:
+    """Of the change, with one-sided confidence: Tango's where all are right or wrong, else the bootstrap's."""
+    if is_binary(paired):
+        gained, lost = (sum(p.difference == sign for p in paired) for sign in (1, -1))
+        return tango_lower_bound(gained, lost, len(paired), CONFIDENCE)
+    differences = [p.difference for p in paired]
+    return bootstrap_interval(differences, confidence=2 * CONFIDENCE - 1, draws=GUARD_DRAWS)[0]
 
 
 def _judge_general(
     before: float, after: float, difference: float, bound: float, margin: float, n: int
 ) -> tuple[bool | None, str]:
-    figures = f"from {before:.1%} to {after:.1%} of {n} items, the margin is {_points(margin)}"
+    figures = f"from {before:.1%} to {after:.1%} of {n} items, the margin is {points(margin)}"
     if difference < -margin - _ROUNDING:
         return False, f"forgot: general ability fell {figures}"
     limit = f"with {CONFIDENCE:.0%} confidence the change is better than {bound * 100:+.1f} points"
@@ -112,7 +124,7 @@ def _items_that_tell(spread: float, difference: float, margin: float, n: int) ->
 
 
 def _alone(items: Sequence[Item]) -> list[Item]:
-    return [replace(item, group=item.item) for item in items]
+    return [item._replace(group=item.item) for item in items]
 
 
 def _moves(champion: Sequence[Item], candidate: Sequence[Item]) -> tuple[int, int]:
@@ -122,5 +134,5 @@ def _moves(champion: Sequence[Item], candidate: Sequence[Item]) -> tuple[int, in
     return sum(after[i] and not before[i] for i in before), sum(before[i] and not after[i] for i in before)
 
 
-def _points(share: float) -> str:
+def points(share: float) -> str:
     return f"{share * 100:g} point{'' if share == 0.01 else 's'}"

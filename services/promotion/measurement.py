@@ -8,12 +8,12 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_ERROR_SHARE = 0.02  # beyond it the figures describe the machine, not the model
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One answered item of a suite."""
 
     item: str
@@ -23,6 +23,11 @@ class Item:
     schema_valid: bool | None = None  # None: no answer schema
     error: str | None = None
     cut_off: bool = False  # the answer reached the evaluation's limit without ending
+    slice: str | None = None  # a kind of item
+    length: float | None = None  # of the answer, in one unit for all
+    expected_length: float | None = None  # of the expected answer, in the same unit
+    seconds: float | None = None  # that the answer took
+    prompt: str | None = None
 
     @property
     def value(self) -> float:
@@ -39,8 +44,7 @@ class Side:
     general: tuple[Item, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class GroupPair:
+class GroupPair(NamedTuple):
     """One prompt group: the mean score of its items on each side, and whether all of them were exact."""
 
     group: str
@@ -81,16 +85,11 @@ def cut_off(champion: Side, candidate: Side) -> list[str]:
 def pairs(champion: Sequence[Item], candidate: Sequence[Item]) -> list[GroupPair]:
     """One pair a group, in the order of names; the sides hold the same items (see `objections`)."""
     first, second = _by_group(champion), _by_group(candidate)
-    return [
-        GroupPair(
-            group=group,
-            champion=_mean(first[group]),
-            candidate=_mean(second[group]),
-            champion_right=all(_right(item) for item in first[group]),
-            candidate_right=all(_right(item) for item in second[group]),
-        )
-        for group in sorted(first)
-    ]
+    found = []
+    for group in sorted(first):
+        before, after = first[group], second[group]
+        found.append(GroupPair(group, _mean(before), _mean(after), _all_right(before), _all_right(after)))
+    return found
 
 
 def is_binary(pairs: Iterable[GroupPair]) -> bool:
@@ -108,6 +107,10 @@ def valid_share(items: Sequence[Item]) -> float | None:
     return sum(bool(item.schema_valid) for item in items) / len(items)
 
 
+def _all_right(items: Sequence[Item]) -> bool:
+    return _right(items[0]) if len(items) == 1 else all(map(_right, items))
+
+
 def _right(item: Item) -> bool:
     return item.exact and item.error is None and not item.cut_off
 
@@ -120,6 +123,8 @@ def _by_group(items: Iterable[Item]) -> dict[str, list[Item]]:
 
 
 def _mean(items: Sequence[Item]) -> float:
+    if len(items) == 1:  # most groups; a hundred thousand of them are judged in a second
+        return items[0].value
     return math.fsum(item.value for item in items) / len(items)
 
 

@@ -18,6 +18,10 @@ class Policy(TypedDict):
     min_groups: int
     general_margin: float  # how much general ability may fall
     holdout_share: float
+    slice_margin: NotRequired[float]  # how much one slice may fall
+    slice_min_groups: NotRequired[int]  # a smaller slice need not prove that it did not fall
+    must_pass: NotRequired[list[str]]  # slices in which every answer has to be right
+    length_change: NotRequired[float]  # of the median answer's length, up or down
 
 
 class SideScores(TypedDict):
@@ -73,7 +77,7 @@ class Guard(TypedDict):
     bound: float | None  # one-sided confidence bound of the difference, on its bad side
     passed: bool | None  # None: could not be judged
     why: str  # one sentence
-    unit: NotRequired[Literal["share", "seconds", "tokens", "count"]]  # share unless given
+    unit: NotRequired[Literal["share", "seconds", "tokens", "characters", "count"]]  # share unless given
     worse_is: NotRequired[Literal["lower", "higher"]]  # lower unless given
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from services.promotion import guards
-from services.promotion.evaluation_reading import HOLDOUT, Evaluation, Line
+from services.promotion.evaluation_reading import HOLDOUT, Evaluation, Line, prompt_of
 from services.promotion.gate import Figures, Outcome, Verdict
 from services.promotion.measurement import exact_share, valid_share
 from services.promotion.report_data import (
@@ -33,7 +33,7 @@ from services.promotion.tables import ModelRow
 from shared.artifacts import MANIFEST, is_valid, path_of, read_manifest, sha256_of, writing
 from shared.errors import ArtifactInvalid, Unavailable
 from shared.events import utc_now
-from shared.workloads import Gate
+from shared.gate_policy import Gate
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
 _SHOWN = 12  # items of each kind in the page; the counts are complete
@@ -103,6 +103,10 @@ def fill_report(case: Case, verdict: Verdict) -> Report:
             min_groups=case.gate.min_groups,
             general_margin=case.gate.general_margin,
             holdout_share=case.gate.holdout_share,
+            slice_margin=case.gate.slice_margin,
+            slice_min_groups=case.gate.slice_min_groups,
+            must_pass=list(case.gate.must_pass),
+            length_change=case.gate.length_change,
         ),
         holdout=_holdout(case, evaluation, verdict.figures) if evaluation and verdict.figures else None,
         guards=[_guard(guard) for guard in verdict.guards],
@@ -142,7 +146,8 @@ def _guard(guard: guards.Guard) -> Guard:
         bound=guard.bound,
         passed=guard.passed,
         why=guard.why,
-        unit="share" if guard.margin is not None else "count",
+        unit=guard.unit,
+        worse_is=guard.worse_is,
     )
 
 
@@ -228,10 +233,9 @@ def _changed(case: Case) -> tuple[list[Changed], list[Changed]]:
 
 
 def _change(before: Line, after: Line) -> Changed:
-    prompts = [m.get("content") for m in after.messages if m.get("role") == "user"]
     return Changed(
         item=after.item,
-        prompt=str(prompts[-1]) if prompts else "",
+        prompt=prompt_of(after),
         expected=after.expected,
         champion_answer=_answer(before),
         candidate_answer=_answer(after),

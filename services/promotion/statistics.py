@@ -14,6 +14,7 @@ DRAWS = 10_000
 SEED = 20_261_120
 _TIE = 1e-9  # sums of floats closer than this are equal
 _ROUNDING = 12  # decimals at which two differences count as one value
+_MOST_DISTINCT = 128  # more values than this are put into as many bins; see `_binned`
 
 
 def mcnemar_mid_p(only_first: int, only_second: int) -> float:
@@ -33,6 +34,8 @@ def sign_flip_p(differences: Sequence[float], draws: int = DRAWS, seed: int = SE
     sizes, counts = _distinct(np.abs(np.asarray(differences, dtype=float)))
     if not np.any(sizes > 0):
         return 1.0
+    # A flipped sum varies by the squares, so a bin stands for its clusters by their root mean square.
+    sizes, counts = _binned(sizes, counts, power=2)
     # Clusters of one size flip as one binomial: the same distribution as a coin a cluster, in a fraction of the time.
     rng = np.random.default_rng(seed)
     heads = rng.binomial(counts, 0.5, size=(draws, len(counts)))  # (draws, sizes)
@@ -84,15 +87,26 @@ def tango_score(gained: int, lost: int, n: int, delta: float) -> float:
     return above / math.sqrt(variance)
 
 
+def tango_interval(gained: int, lost: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Two-sided score interval of (second minus first): never a point, also where all pairs agree."""
+    one_sided = (1 + confidence) / 2
+    return tango_lower_bound(gained, lost, n, one_sided), tango_upper_bound(gained, lost, n, one_sided)
+
+
 def bootstrap_interval(
     differences: Sequence[float], confidence: float = 0.95, draws: int = DRAWS, seed: int = SEED
 ) -> tuple[float, float]:
-    """Percentile interval of the mean over clusters drawn with replacement; one value a cluster."""
-    values, counts = _distinct(np.asarray(differences, dtype=float))
+    """Percentile interval of the mean over clusters drawn with replacement; one value a cluster, from -1 to 1.
+
+    One cluster more stands at each end of the scale, -1 and 1. Without them clusters that are all alike would give an
+    interval without width; with them it is about as wide as Tango's where nothing changed, and they weigh 2 in n + 2.
+    """
+    values, counts = _distinct(np.asarray([*differences, -1.0, 1.0], dtype=float))
+    values, counts = _binned(values, counts, power=1)
     rng = np.random.default_rng(seed)
-    resampled = rng.multinomial(len(differences), counts / counts.sum(), size=draws)  # (draws, values)
-    means = resampled @ values / len(differences)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    n = int(counts.sum())
+    resampled = rng.multinomial(n, counts / n, size=draws)  # (draws, values)
+    low, high = np.quantile(resampled @ values / n, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
@@ -104,6 +118,22 @@ def _coin(k: int, n: int) -> float:
 def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     distinct, counts = np.unique(np.round(values, _ROUNDING), return_counts=True)
     return distinct, counts
+
+
+def _binned(values: np.ndarray, counts: np.ndarray, power: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most _MOST_DISTINCT values, each the power mean of its bin; few values stay as they are.
+
+    A bin is at most 1/64 wide, so what a bin hides is a standard deviation of 0.008 at most, and draws over 100,000
+    values cost no more than over 128.
+    """
+    if len(values) <= _MOST_DISTINCT:
+        return values, counts
+    edges = np.linspace(values[0], values[-1], _MOST_DISTINCT + 1)[1:-1]
+    bins = np.digitize(values, edges)
+    sums = np.bincount(bins, weights=counts * values**power, minlength=_MOST_DISTINCT)
+    held = np.bincount(bins, weights=counts, minlength=_MOST_DISTINCT)
+    kept = held > 0
+    return (sums[kept] / held[kept]) ** (1 / power), held[kept].astype(np.int64)
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:

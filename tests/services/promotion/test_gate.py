@@ -124,7 +124,7 @@ def test_too_few_groups_are_inconclusive_and_name_the_setting() -> None:
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), -0.1, 1.1, None])
 def test_a_score_that_is_no_share_is_inconclusive(score: float | None) -> None:
-    spoiled = (replace(BETTER.holdout[0], score=score), *BETTER.holdout[1:])
+    spoiled = (BETTER.holdout[0]._replace(score=score), *BETTER.holdout[1:])
     found = verdict(candidate=replace(BETTER, holdout=spoiled))
     assert found.outcome == Outcome.INCONCLUSIVE
     assert "no number from 0 to 1" in found.reasons[0]
@@ -132,7 +132,7 @@ def test_a_score_that_is_no_share_is_inconclusive(score: float | None) -> None:
 
 
 def test_nan_in_the_general_suite_is_inconclusive_too() -> None:
-    spoiled = (replace(BETTER.general[0], score=float("nan")), *BETTER.general[1:])
+    spoiled = (BETTER.general[0]._replace(score=float("nan")), *BETTER.general[1:])
     assert verdict(candidate=replace(BETTER, general=spoiled)).outcome == Outcome.INCONCLUSIVE
 
 
@@ -149,7 +149,7 @@ def test_an_item_listed_twice_is_inconclusive() -> None:
 
 
 def test_an_item_that_changed_its_group_is_inconclusive() -> None:
-    moved = (replace(BETTER.holdout[0], group="elsewhere"), *BETTER.holdout[1:])
+    moved = (BETTER.holdout[0]._replace(group="elsewhere"), *BETTER.holdout[1:])
     assert verdict(candidate=replace(BETTER, holdout=moved)).outcome == Outcome.INCONCLUSIVE
 
 
@@ -178,7 +178,7 @@ def test_without_a_general_suite_declared_none_is_asked_for() -> None:
 
 def test_an_errored_item_is_wrong_for_its_side_and_more_than_two_percent_are_inconclusive() -> None:
     def with_errors(count: int) -> Side:
-        broken = tuple(replace(i, score=None, error="prompt too long") for i in BETTER.holdout[:count])
+        broken = tuple(i._replace(score=None, error="prompt too long") for i in BETTER.holdout[:count])
         return replace(BETTER, holdout=(*broken, *BETTER.holdout[count:]))
 
     few = verdict(candidate=with_errors(2))
@@ -202,7 +202,7 @@ def test_schema_validity_may_fall_by_a_point_and_no_more() -> None:
     policy = replace(POLICY, schema_required=True)
 
     def with_schema(base: Side, valid: int) -> Side:
-        return replace(base, holdout=tuple(replace(i, schema_valid=n < valid) for n, i in enumerate(base.holdout)))
+        return replace(base, holdout=tuple(i._replace(schema_valid=n < valid) for n, i in enumerate(base.holdout)))
 
     assert verdict(with_schema(CHAMPION, 100), with_schema(BETTER, 99), policy).outcome == Outcome.PROMOTE
     worse = verdict(with_schema(CHAMPION, 100), with_schema(BETTER, 98), policy)
@@ -249,7 +249,7 @@ def test_a_suite_of_a_thousand_items_passes_a_fall_of_one_point_and_three_hundre
 
 def cut(items: tuple[Item, ...], count: int) -> tuple[Item, ...]:
     """The first `count` answers never ended, however right they looked."""
-    return tuple(replace(item, cut_off=place < count) for place, item in enumerate(items))
+    return tuple(item._replace(cut_off=place < count) for place, item in enumerate(items))
 
 
 def test_an_answer_that_was_cut_off_is_wrong_and_the_reasons_count_it_last() -> None:

@@ -1,0 +1,27 @@
+"""A workload's policy of the gate: `[workloads.NAME.gate]` of ratchet.toml, or the policy file of `ratchet gate`.
+
+Alone in its module since `ratchet gate` reads it without a deployment.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Gate(BaseModel):
+    """What a candidate must show before it serves."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    floor: Share = 0.03  # the least observed gain on the holdout
+    min_groups: Annotated[int, Field(ge=20)] = 200
+    holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    general_margin: Share = 0.03  # how much general ability may fall
+    slice_margin: Share = 0.08  # how much one slice of the holdout may fall
+    slice_min_groups: Annotated[int, Field(ge=1)] = 100  # a smaller slice need not prove that it did not fall
+    must_pass: tuple[str, ...] = ()  # slices in which every answer has to be right, such as a safety list
+    length_change: Annotated[float, Field(gt=0)] = 0.3  # of the median answer's length, up or down
+    latency_ratio: Annotated[float, Field(gt=1)] = 1.2  # of the 95th percentile; where answers were timed
