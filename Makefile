@@ -17,10 +17,10 @@ SPREAD := -n $(shell nproc 2>/dev/null || echo 2) --dist loadfile --no-loadscope
 CODE := infra services shared training tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo demo-real test test-fast test-real test-gpu check format compose constraints bench clean
+.PHONY: help install browser demo demo-real test test-fast test-real test-gpu check format compose constraints bench-gateway clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## the environment in .venv, with the ratchet command
 
@@ -53,6 +53,9 @@ test-real: install browser ## the tests that install and start the real servers 
 
 test-gpu: install ## the tests that need a GPU (tests/gpu)
 	RATCHET_TEST_GPU=1 $(BIN)/python -m pytest tests/gpu -s
+
+bench-gateway: install ## the gateway beside TensorZero, LiteLLM, Portkey and nginx, each installed here; about 6 minutes
+	$(BIN)/python -m benchmarks.gateway
 
 check: install ## ruff, mypy and the import rules
 	$(BIN)/ruff format --check $(CODE)
