@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 import jsonschema
 from apscheduler.triggers.cron import CronTrigger
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from shared import own_scorers, scorer_options
 from shared.errors import BadConfig
 from shared.gate_policy import Gate, Share
 from shared.references import choice, resolve, unknown_bases
@@ -27,12 +28,22 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class Price(_Section):
+    """What answers of a model cost, for the reports; nothing is billed by it."""
+
+    currency: Annotated[str, Field(min_length=1, max_length=8)] = "USD"
+    prompt_million_tokens: Annotated[float, Field(ge=0)] = 0
+    answer_million_tokens: Annotated[float, Field(ge=0)] = 0
+    device_hour: Annotated[float, Field(ge=0)] = 0  # of the machine that answers
+
+
 class Model(_Section):
     """A base model and what guards and refreshes its general ability."""
 
     path: str  # a hub name, a folder, or builtin:tiny
     general_suite: str | None = None  # JSONL of items it should go on getting right; None: no forgetting guard
     replay: str | None = None  # JSONL of general examples mixed into every training against forgetting
+    price: Price | None = None  # None: reports count tokens and seconds only
 
 
 class Grouping(_Section):
@@ -80,11 +91,27 @@ class Trigger(_Section):
         return value
 
 
+class Consistency(_Section):
+    """How often an evaluation asks the same again, to see how steady the answers are."""
+
+    answers: Annotated[int, Field(ge=0, le=50)] = 0  # drawn for each held-out item; 0: none
+    temperature: Annotated[float, Field(gt=0, le=2)] = 0.7  # what the application asks with
+
+    @field_validator("answers")
+    @classmethod
+    def _can_disagree(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("should be 0 for none, or from 2 to 50: one answer agrees with itself")
+        return value
+
+
 class Workload(_Section):
     base: str  # a name of [models]
     system_prompt: str | None = None
     answer_schema: dict[str, Any] | None = None
-    scorer: Literal["exact", "json_fields"] = "exact"
+    scorer: str = "exact"
+    scorer_options: dict[str, Any] = Field(default={}, validate_default=True)  # docs/scorers.md
+    consistency: Consistency = Consistency()
     preset: str = "default"
     grouping: Grouping = Grouping()
     selection: Selection = Selection()
@@ -106,11 +133,49 @@ class Workload(_Section):
                 raise ValueError("; ".join(broken))
         return value
 
+    @field_validator("scorer")
+    @classmethod
+    def _is_scorer(cls, value: str) -> str:
+        built_in = frozenset(scorer_options.OPTIONS)
+        if found := own_scorers.clashes(built_in):
+            raise ValueError("; ".join(found))
+        if value not in built_in:
+            installed = own_scorers.names()
+            if value not in installed:
+                raise ValueError(f"no such scorer; {choice(value, [*built_in, *installed])}")
+            own_scorers.maker(value)
+        return value
+
+    @field_validator("scorer_options")
+    @classmethod
+    def _scorer_takes_them(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        scorer = info.data.get("scorer")
+        if scorer in scorer_options.OPTIONS:
+            found = scorer_options.mistakes(scorer, value)
+            found += _tolerances_of_no_field(value, info.data.get("answer_schema")) if not found else []
+            if found:
+                raise ValueError("\n".join(found))
+        elif scorer is not None:
+            own_scorers.made(scorer, value)
+        return value
+
     @model_validator(mode="after")
     def _scorer_has_its_schema(self) -> "Workload":
         if self.scorer == "json_fields" and self.answer_schema is None:
             raise ValueError('scorer "json_fields" needs an answer_schema; give one, or use scorer = "exact"')
         return self
+
+
+def _tolerances_of_no_field(options: dict[str, Any], schema: dict[str, Any] | None) -> list[str]:
+    """A misspelt field would silently stay strict."""
+    fields = (schema or {}).get("properties")
+    if not isinstance(fields, dict):
+        return []
+    return [
+        f".tolerance.{name} is no field of answer_schema; {choice(name, list(fields))}"
+        for name in options.get("tolerance", {})
+        if name not in fields
+    ]
 
 
 class Deployment(_Section):
@@ -164,6 +229,8 @@ def _sentences(error: Any) -> list[str]:
     if error["type"] == "extra_forbidden":
         known = choice(str(error["loc"][-1]), _keys_beside(error["loc"]))
         return [f"{key} is not a known key (it is set to {_shown(error['input'])}); {known}"]
+    if said.startswith("."):  # of keys inside this one
+        return [f"{key}{line}" for line in said.splitlines()]
     whole_section = error["type"] == "value_error" and isinstance(error["input"], dict)
     return [f"{key}: {said}" if whole_section else f"{key} is {_shown(error['input'])}: {said}"]
 
@@ -178,6 +245,8 @@ def _keys_beside(location: tuple[str | int, ...]) -> list[str]:
     match location:
         case (_,):
             section: Any = Deployment
+        case ("models", _, "price", _):
+            section = Price
         case ("models", _, _):
             section = Model
         case ("workloads", _, str(name), _):

@@ -1,12 +1,13 @@
 """Scores versions on suites: `python -m training.evaluate --base B --version NAME=DIR --suite NAME=FILE --out DIR`.
 
 One base is loaded once; versions are adapters switched on it, or `base` for none. Answers are greedy, and may be
-half as long again as the suite's longest expected one (`answer_limit`), unless --max-new-tokens says otherwise. Writes
+half as long again as the suite's longest expected one (`answer_limit`), unless --max-new-tokens says otherwise. With
+--samples NAME=K a suite's items are answered K times more at --temperature, to see how steady a version is. Writes
 OUT, sealed as kind "evaluation": `items.jsonl`, a line for each version, suite and item, and a manifest with summary,
 limits and harness hash.
 Twice: a finished OUT of the same plan is kept; another plan in the same place is refused.
-Fails: one item that cannot be answered gets an error and score 0, the others go on. An answer that reached its limit
-without ending is `cut_off`: it has score 0 too, and is counted in the summary. Ends as `training.exits` says.
+Fails: one item that cannot be answered or scored gets an error and score 0, the others go on. An answer that reached
+its limit without ending is `cut_off`: it has score 0 too, and is counted in the summary. Ends as `training.exits` says.
 """
 
 import argparse
@@ -15,8 +16,7 @@ import json
 import math
 import os
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from typing import Any
 from shared import artifacts
 from shared.errors import Unusable
 from training.cores import share_cores
-from training.examples import EXAMPLES, Example, read_suite
 from training.exits import exit_status
 from training.model import (
     adapter_sha256,
@@ -37,19 +36,21 @@ from training.model import (
     resolve_file,
 )
 from training.progress import MetricLines, bar
-from training.suites import SCORERS, SchemaCheck
-from training.suites.score import Score
+from training.suites import SCORERS, consistency, cost, figures
+from training.suites.score import SchemaCheck, Score
+from training.suites.suite import Suite, distinct, read_object, read_suites
 
 BARE = "base"  # the version that has no adapter
+MOST_DRAWN = 50  # answers of one item
 LEAST_LIMIT = 64  # tokens; below, a model that is only wordy would look as if it never ended
 
 
 @dataclass(frozen=True, slots=True)
-class Suite:
-    name: str
-    scorer: str
-    items: list[Example]
-    sha256: str
+class Draws:
+    """How many more answers an item gets, and how."""
+
+    by_suite: dict[str, int]
+    temperature: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,114 +60,106 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    suites = [_suite(text) for text in _distinct(options.suite, "--suite")]
-    versions = dict(_version(text) for text in _distinct(options.version, "--version"))
     schema = _read_schema(options.schema)
     schema_check = _schema_check(schema, options.schema)
+    suites = read_suites(options.suite, options.scorer_options, schema_check, resolve_file)
+    versions = dict(_version(text) for text in distinct(options.version, "--version"))
+    draws = _draws(options, suites)
+    price = cost.read_price(read_object(options.price, "--price")) if options.price else None
     tokenizer = load_tokenizer(options.base)
     limits = _limits(options, suites, tokenizer)
-    plan = _plan(options, suites, versions, schema, limits)
+    plan = _plan(options, suites, versions, schema, limits, draws)
     if _is_done(options.out, plan):
         return
-    from training.generation import generate
-
     model = load_base(options.base)
     adapters = {name: folder for name, folder in versions.items() if folder is not None}
     handles = {name: f"v{place}" for place, name in enumerate(adapters)}  # a module's name may hold neither dot nor @
     model = load_adapters(model, {handles[name]: folder for name, folder in adapters.items()})
     facts = dict(plan)
     with artifacts.writing(options.out, "evaluation", facts) as draft:
-        metrics_file = options.metrics or Path(os.devnull)
-        rows: list[dict[str, Any]] = []
-        with (draft / "items.jsonl").open("w") as items, MetricLines(metrics_file) as metrics, bar() as progress:
+        rows: list[figures.Row] = []
+        with (
+            (draft / "items.jsonl").open("w") as items,
+            MetricLines(options.metrics or Path(os.devnull)) as metrics,
+            bar() as progress,
+        ):
             for version in versions:
                 _switch(model, handles.get(version))
                 for suite in suites:
-                    task = progress.add_task(f"{version} on {suite.name}", total=len(suite.items))
-                    done, found = 0, []
-                    for batch in generate(
-                        model,
-                        tokenizer,
-                        [item.prompt for item in suite.items],
-                        batch_size=options.batch_size,
-                        max_new_tokens=limits[suite.name],
-                    ):
-                        for answer in batch:
-                            item = suite.items[answer.place]
-                            found.append((answer.place, _row(version, suite, item, answer, schema_check)))
-                        done += len(batch)
-                        progress.update(task, completed=done)
-                        metrics.write(suite=suite.name, version=version, done=done, total=len(suite.items))
-                    ordered = [row for _, row in sorted(found, key=lambda pair: pair[0])]
-                    items.writelines(json.dumps(row) + "\n" for row in ordered)
-                    rows += ordered
-        facts["summary"] = summary(rows)
+                    answering = _Answering(model, tokenizer, options.batch_size, limits[suite.name], metrics, progress)
+                    found = answering.rows(version, suite, draws, price)
+                    items.writelines(json.dumps(row) + "\n" for row in found)
+                    rows += found
+        facts["summary"] = figures.summary(rows, price)
+        facts["price"] = options.price and read_object(options.price, "--price")
     for version, by_suite in facts["summary"].items():
-        for name, figures in by_suite.items():
+        for name, of in by_suite.items():
             print(
-                f"{version} on {name}: exact {figures['exact']:.3f} of {figures['n']}, fields {figures['fields']}, "
-                f"cut off {figures['cut_off']}",
+                f"{version} on {name}: exact {of['exact']:.3f} of {of['n']}, score {of['score']}, "
+                f"fields {of['fields']}, cut off {of['cut_off']}",
                 file=sys.stderr,
             )
 
 
-def summary(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """version -> suite -> figures; shares 0-1, None where nothing of the kind was measured."""
-    grouped: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        grouped[row["version"]][row["suite"]].append(row)
-    return {version: {suite: _figures(of) for suite, of in suites.items()} for version, suites in grouped.items()}
+@dataclass(frozen=True, slots=True)
+class _Answering:
+    """One version at one suite."""
+
+    model: Any
+    tokenizer: Any
+    batch_size: int
+    limit: int  # tokens of an answer
+    metrics: MetricLines
+    progress: Any
+
+    def rows(self, version: str, suite: Suite, draws: Draws, price: cost.Price | None) -> list[figures.Row]:
+        """In the order of the suite's items."""
+        count = draws.by_suite.get(suite.name, 0)
+        total = len(suite.items) * (1 + count)
+        task = self.progress.add_task(f"{version} on {suite.name}", total=total)
+        done = 0
+
+        def tell(batch: int) -> None:
+            nonlocal done
+            done += batch
+            self.progress.update(task, completed=done)
+            self.metrics.write(suite=suite.name, version=version, done=done, total=total)
+
+        found = [
+            figures.row(version, suite.name, suite.scorer, suite.items[place], answer, price)
+            for place, answer in enumerate(self._answers(suite, tell))
+        ]
+        drawn = [self._answers(suite, tell, temperature=draws.temperature, seed=seed) for seed in range(count)]
+        for place, several in enumerate(zip(*drawn, strict=True)):
+            found[place]["samples"] = consistency.samples(
+                suite.scorer.name,
+                draws.temperature,
+                [answer.answer for answer in several],
+                [_drawn_score(suite, place, answer) for answer in several],
+            )
+        return found
+
+    def _answers(self, suite: Suite, tell: Callable[[int], None], **sampling: Any) -> list[Any]:
+        from training.generation import generate  # torch: not before the arguments are known to be right
+
+        batches: Iterator[list[Any]] = generate(
+            self.model,
+            self.tokenizer,
+            [item.prompt for item in suite.items],
+            batch_size=self.batch_size,
+            max_new_tokens=self.limit,
+            **sampling,
+        )
+        found = []
+        for batch in batches:
+            found += batch
+            tell(len(batch))
+        return sorted(found, key=lambda answer: answer.place)
 
 
-def _figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    by_field: dict[str, list[bool]] = defaultdict(list)
-    by_slice: dict[str, list[bool]] = defaultdict(list)
-    for row in rows:
-        by_slice[row["slice"]].append(row["exact"])
-        for name, right in (row["fields"] or {}).items():
-            by_field[name].append(right)
-    valid = [row["schema_valid"] for row in rows if row["schema_valid"] is not None]
-    return {
-        "n": len(rows),
-        "exact": _mean([row["exact"] for row in rows]),
-        "score": _mean([row["score"] for row in rows]),
-        "fields": _mean([right for several in by_field.values() for right in several]),
-        "schema_valid": _mean(valid),
-        "errors": sum(row["error"] is not None for row in rows),
-        "cut_off": sum(row["cut_off"] for row in rows),
-        "per_field": {name: _mean(several) for name, several in by_field.items()},
-        "per_slice": {name: _mean(several) for name, several in by_slice.items()},
-    }
-
-
-def _mean(values: Sequence[float | bool]) -> float | None:
-    return round(sum(values) / len(values), 6) if values else None
-
-
-def _row(version: str, suite: Suite, item: Example, answer: Any, schema_check: SchemaCheck | None) -> dict[str, Any]:
-    """One line of items.jsonl. An answer with an error, or without an end, scores 0 however it looks."""
-    scorer = SCORERS[suite.scorer]
-    found = scorer.score(item.answer, answer.answer, schema_check)
-    if answer.error is not None or answer.cut_off:
-        found = Score(0.0, False, found.fields and dict.fromkeys(found.fields, False), found.schema_valid and False)
-    return {
-        "version": version,
-        "suite": suite.name,
-        "item": item.id,
-        "group": item.group,
-        "slice": item.slice,
-        "score": found.score,
-        "exact": found.exact,
-        "fields": found.fields,
-        "schema_valid": found.schema_valid,
-        "messages": item.prompt,
-        "expected": item.answer,
-        "answer": answer.answer,
-        "answer_tokens": answer.tokens,
-        "seconds": round(answer.seconds, 4),
-        "error": answer.error,
-        "cut_off": answer.cut_off,
-    }
+def _drawn_score(suite: Suite, place: int, answer: Any) -> Score:
+    found, failure = figures.scored(suite.scorer, suite.items[place], answer.answer)
+    return Score(0.0, False) if answer.error or answer.cut_off or failure else found
 
 
 def _switch(model: Any, handle: str | None) -> None:
@@ -196,14 +189,29 @@ def _limits(options: argparse.Namespace, suites: list[Suite], tokenizer: Any) ->
     }
 
 
+def _draws(options: argparse.Namespace, suites: list[Suite]) -> Draws:
+    counts = {}
+    for text in distinct(options.samples, "--samples"):
+        name, _, count = text.partition("=")
+        if name not in {suite.name for suite in suites} or not count.isdecimal() or not 2 <= int(count) <= MOST_DRAWN:
+            raise Unusable(f"--samples {text}: give SUITE=K with the name of a --suite and K from 2 to {MOST_DRAWN}")
+        counts[name] = int(count)
+    if not 0 < options.temperature <= 2:
+        raise Unusable(f"--temperature {options.temperature}: give a number above 0, at most 2")
+    return Draws(counts, options.temperature)
+
+
 def _plan(
     options: argparse.Namespace,
     suites: list[Suite],
     versions: dict[str, Path | None],
     schema: dict[str, Any] | None,
     limits: dict[str, int],
+    draws: Draws,
 ) -> dict[str, Any]:
-    settings = {"decoding": "greedy", "max_new_tokens": limits, "schema": schema}
+    settings: dict[str, Any] = {"decoding": "greedy", "max_new_tokens": limits, "schema": schema}
+    if draws.by_suite:
+        settings["samples"] = {"answers": draws.by_suite, "temperature": draws.temperature}
     return {
         "base": public_name(options.base),
         "versions": {
@@ -211,20 +219,27 @@ def _plan(
             for name, folder in versions.items()
         },
         "suites": {
-            suite.name: {"sha256": suite.sha256, "scorer": suite.scorer, "items": len(suite.items)} for suite in suites
+            suite.name: {
+                "sha256": suite.sha256,
+                "scorer": suite.scorer.name,
+                "options": suite.scorer.options,
+                "graded": suite.scorer.graded,
+                "items": len(suite.items),
+            }
+            for suite in suites
         },
         "settings": settings,
-        "harness_sha256": _harness_sha256({suite.scorer for suite in suites}, settings),
+        "harness_sha256": _harness_sha256(suites, settings),
     }
 
 
-def _harness_sha256(scorers: set[str], settings: dict[str, Any]) -> str:
-    """Two evaluations compare only when this is equal: scorers' and generation's sources, and the settings."""
-    sources = [Path(__file__).with_name("generation.py"), Path(__file__).with_name("data.py")]
-    sources += [Path(SCORERS[name].source) for name in sorted(scorers)]
+def _harness_sha256(suites: list[Suite], settings: dict[str, Any]) -> str:
+    """Two evaluations compare only when this is equal: generation's source, scorers with options, and the settings."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for source in sources:
-        digest.update(source.read_bytes())
+    for name in ("generation.py", "data.py"):
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    for suite in sorted(suites, key=lambda suite: suite.name):
+        digest.update(f"{suite.name} {suite.scorer.name} {suite.scorer.fingerprint}\n".encode())
     return digest.hexdigest()
 
 
@@ -238,37 +253,11 @@ def _is_done(out: Path, plan: dict[str, Any]) -> bool:
     return True
 
 
-def _distinct(texts: Sequence[str], flag: str) -> Sequence[str]:
-    names = [text.partition("=")[0] for text in texts]
-    if len(set(names)) != len(names):
-        raise Unusable(f"{flag}: a name is given twice; names must differ")
-    return texts
-
-
 def _version(text: str) -> tuple[str, Path | None]:
     name, equals, place = text.partition("=")
     if not name or not equals or not place:
         raise Unusable(f"--version {text}: give NAME=ADAPTER_DIR, or NAME={BARE} for the bare base")
     return name, None if place == BARE else find_adapter(Path(place))
-
-
-def _suite(text: str) -> Suite:
-    name, equals, rest = text.partition("=")
-    path_text, colon, scorer = rest.rpartition(":")
-    if not colon or "/" in scorer:
-        path_text, scorer = rest, "exact"
-    if not name or not equals or not path_text:
-        raise Unusable(f"--suite {text}: give NAME=FILE_OR_FOLDER[:scorer]")
-    if scorer not in SCORERS:
-        raise Unusable(f"--suite {text}: there is no scorer {scorer!r}; known: {', '.join(SCORERS)}")
-    path = resolve_file(path_text)
-    items = read_suite(path)
-    if not items:
-        raise Unusable(f"--suite {name}: {path} holds no items")
-    for item in items:
-        if wrong := SCORERS[scorer].check_expected(item.answer):
-            raise Unusable(f"--suite {name}: item {item.id} of {path}: {wrong}; the scorer {scorer} needs one")
-    return Suite(name, scorer, items, artifacts.sha256_of(path / EXAMPLES if path.is_dir() else path))
 
 
 def _read_schema(file: Path | None) -> dict[str, Any] | None:
@@ -319,8 +308,24 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar="NAME=FILE_OR_SNAPSHOT[:scorer]",
-        help=f"scorers: {', '.join(SCORERS)}",
+        help=f"scorers: {', '.join(SCORERS)}, and installed ones",
     )
+    parser.add_argument(
+        "--scorer-options",
+        action="append",
+        default=[],
+        metavar="SUITE=FILE.json|{...}",
+        help="what the suite's scorer is told; docs/scorers.md has the keys",
+    )
+    parser.add_argument(
+        "--samples",
+        action="append",
+        default=[],
+        metavar="SUITE=K",
+        help="K more answers an item, drawn, for consistency",
+    )
+    parser.add_argument("--temperature", type=float, default=0.7, help="of drawn answers")
+    parser.add_argument("--price", metavar="FILE.json|{...}", help="the price table, as in [models.NAME.price]")
     parser.add_argument("--out", type=Path, required=True, help="the evaluation folder to write")
     parser.add_argument("--schema", type=Path, help="JSON Schema for the answers of json_fields suites")
     parser.add_argument("--batch-size", type=int, default=32)

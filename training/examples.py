@@ -5,7 +5,7 @@ Fails: Unusable, naming the file, the line, the example and what would be right;
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Example:
     group: str  # what means the same shares a group; figures are counted by group
     slice: str  # a kind of item, for people: "fix", "good", "json" ...
     messages: tuple[Message, ...]
+    metadata: dict[str, Any] = field(default_factory=dict, hash=False)  # for scorers: "tests", "refuse" ...
 
     @property
     def prompt(self) -> list[Message]:
@@ -93,4 +94,8 @@ def _item(line: bytes, where: str) -> Example:
         raise Unusable(f"{where}: {error}; mend or remove the line") from None
     if kept[-1]["role"] != "assistant" or not kept[-1]["content"].strip():
         raise Unusable(f"{where}: the last message must be the assistant's answer, and not empty")
-    return Example(row["id"], str(row.get("group", row["id"])), str(row.get("slice", row.get("kind", "all"))), kept)
+    metadata = row.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise Unusable(f"{where}: 'metadata' must be an object, or be left out")
+    kind = str(row.get("slice", row.get("kind", "all")))
+    return Example(row["id"], str(row.get("group", row["id"])), kind, kept, metadata)

@@ -11,6 +11,7 @@ import shlex
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from services.scheduler import endings, jobs
 from services.scheduler.heartbeat import Heartbeat
@@ -18,7 +19,6 @@ from services.scheduler.jobs import Claim
 from services.scheduler.launcher import Child
 from services.scheduler.metrics import CHILD_SILENCE, LOST_LEASES
 from services.scheduler.orders import (
-    EvaluateOrder,
     TrainOrder,
     adapter_of,
     evaluate_arguments,
@@ -106,16 +106,20 @@ def _command(shop: Workshop, claim: Claim) -> list[str]:
         program = shlex.split(shop.settings.train_command) or [sys.executable, "-m", "training.run"]
         return program + train_arguments(claim.order, out=out, metrics=metrics)
     program = shlex.split(shop.settings.evaluate_command) or [sys.executable, "-m", "training.evaluate"]
-    schema = _write_schema(claim.order, shop.folder_of(claim))
-    return program + evaluate_arguments(claim.order, out=out, metrics=metrics, schema=schema)
+    folder = shop.folder_of(claim)
+    schema = _write(claim.order.answer_schema, folder / "answer_schema.json")
+    scorer_options = _write(claim.order.scorer_options or None, folder / "scorer_options.json")
+    return program + evaluate_arguments(
+        claim.order, out=out, metrics=metrics, schema=schema, scorer_options=scorer_options
+    )
 
 
-def _write_schema(order: EvaluateOrder, folder: Path) -> Path | None:
-    if order.answer_schema is None:
+def _write(table: dict[str, Any] | None, file: Path) -> Path | None:
+    """In a file, since an argument may not be long."""
+    if table is None:
         return None
-    schema = folder / "answer_schema.json"
-    schema.write_text(json.dumps(order.answer_schema), encoding="utf-8")
-    return schema
+    file.write_text(json.dumps(table), encoding="utf-8")
+    return file
 
 
 def _watch(shop: Workshop, claim: Claim, heartbeat: Heartbeat, child: Child) -> int:

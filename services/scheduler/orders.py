@@ -42,6 +42,10 @@ class EvaluateOrder(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
     scorer: str
     general_suite: str | None = None
     answer_schema: dict[str, Any] | None = None
+    scorer_options: dict[str, Any] = {}
+    samples: int = 0  # drawn for each held-out item, for consistency
+    temperature: float = 0.7  # of drawn answers
+    price: dict[str, Any] | None = None
 
 
 Order = TrainOrder | EvaluateOrder
@@ -78,7 +82,9 @@ def train_arguments(order: TrainOrder, *, out: Path, metrics: Path) -> list[str]
     return arguments + (["--replay", order.replay] if order.replay else [])
 
 
-def evaluate_arguments(order: EvaluateOrder, *, out: Path, metrics: Path, schema: Path | None) -> list[str]:
+def evaluate_arguments(
+    order: EvaluateOrder, *, out: Path, metrics: Path, schema: Path | None, scorer_options: Path | None = None
+) -> list[str]:
     arguments = ["--base", order.base_path]
     for scored in order.versions:
         adapter = "base" if scored.run_uri is None else str(adapter_of(scored.run_uri))
@@ -88,6 +94,12 @@ def evaluate_arguments(order: EvaluateOrder, *, out: Path, metrics: Path, schema
         arguments += ["--suite", f"general={order.general_suite}:exact"]
     if schema is not None:
         arguments += ["--schema", str(schema)]
+    if scorer_options is not None:
+        arguments += ["--scorer-options", f"holdout={scorer_options}"]
+    if order.samples:
+        arguments += ["--samples", f"holdout={order.samples}", "--temperature", str(order.temperature)]
+    if order.price is not None:
+        arguments += ["--price", json.dumps(order.price)]
     return [*arguments, "--out", str(out), "--metrics", str(metrics)]
 
 

@@ -97,6 +97,10 @@ def request_evaluation(
         scorer=declared.scorer,
         general_suite=model.general_suite,
         answer_schema=declared.answer_schema,
+        scorer_options=declared.scorer_options,
+        samples=declared.consistency.answers,
+        temperature=declared.consistency.temperature,
+        price=None if model.price is None else model.price.model_dump(),
     )
     with transaction(intake.engine) as session:
         job, new = _ask(session, order, asked, intake.clock())

@@ -58,9 +58,35 @@ W = "workloads.support-triage"
     ("mistake", "said"),
     [
         ("preset = 5", [f"{W}.preset is 5", "valid string"]),
-        ('scorer = "bleu"', [f"{W}.scorer is 'bleu'", "'exact' or 'json_fields'"]),
+        ('scorer = "bleu"', [f"{W}.scorer is 'bleu'", "exact, json_fields"]),
+        ('scorer = "stile"', [f"{W}.scorer is 'stile'", "did you mean 'style'?"]),
+        ('scorer = "style"', [f"{W}.scorer_options", "at least one rule is needed", "max_words"]),
+        ('scorer = "refusal"', [f"{W}.scorer_options.phrases is missing"]),
+        ("scorer_options = {measure = 1}", [f"{W}.scorer_options.measure is not an option of the scorer exact"]),
+        (
+            'scorer = "text"\nscorer_options = {measure = "bleu", right_from = 2}',
+            [f"{W}.scorer_options.measure is 'bleu': should be one of chrf", f"{W}.scorer_options.right_from is 2"],
+        ),
+        (
+            'scorer = "style"\nscorer_options = {must_contain = [{regex = "(a"}]}',
+            [f"{W}.scorer_options.must_contain", "regular expression", "missing )"],
+        ),
+        (
+            'scorer = "json_fields"\nscorer_options = {tolerance = {due = {weeks = 1}}}',
+            [f"{W}.scorer_options.tolerance is", "{days = 1}", "due has {'weeks': 1}"],
+        ),
+        (
+            'answer_schema = {properties = {due = {}}}\nscorer = "json_fields"\n'
+            "scorer_options = {tolerance = {deu = {days = 1}}}",
+            [f"{W}.scorer_options.tolerance.deu is no field of answer_schema", "did you mean 'due'?"],
+        ),
+        ("consistency = {answers = 1}", [f"{W}.consistency.answers is 1", "one answer agrees with itself"]),
+        ("consistency = {temperature = 0}", [f"{W}.consistency.temperature is 0", "greater than 0"]),
         ('scorer = "json_fields"', ["needs an answer_schema", 'scorer = "exact"']),
-        ('colour = "red"', [f"{W}.colour is not a known key", "'red'", "known: answer_schema, base, desk, gate"]),
+        (
+            'colour = "red"',
+            [f"{W}.colour is not a known key", "'red'", "known: answer_schema, base, consistency, desk"],
+        ),
         ('skorer = "exact"', [f"{W}.skorer is not a known key", "did you mean 'scorer'?"]),
         ("gate = {flor = 1}", [f"{W}.gate.flor is not a known key", "set to 1", "did you mean 'floor'?"]),
         ('preset = "defualt"', [f"{W}.preset is 'defualt'", "careful, careless, default", "did you mean 'default'?"]),
@@ -161,6 +187,14 @@ def test_what_comes_along_is_known_by_name(tmp_path: Path) -> None:
     files = 'general_suite = "builtin:tiny/general_suite.jsonl"\nreplay = "builtin:tiny/general_replay.jsonl"'
     deployment = read(tmp_path, GOOD.replace('"builtin:tiny"', f'"builtin:tiny"\n{files}') + 'preset = "careful"\n')
     assert deployment.models["tiny"].replay == "builtin:tiny/general_replay.jsonl"
+
+
+def test_a_price_that_is_none_is_refused_with_the_keys_there_are(tmp_path: Path) -> None:
+    text = GOOD.replace('"builtin:tiny"', '"builtin:tiny"\nprice = {device_hour = -1, per_hour = 2}')
+    message = refusal(tmp_path, text)
+    assert "models.tiny.price.device_hour is -1" in message
+    assert "models.tiny.price.per_hour is not a known key" in message
+    assert "prompt_million_tokens" in message
 
 
 def test_a_schema_may_refer_to_its_own_parts(tmp_path: Path) -> None:

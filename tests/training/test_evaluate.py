@@ -1,14 +1,16 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared import artifacts
 from tests.training.conftest import MakeSnapshot, house_row
-from training.evaluate import answer_limit, main, summary
+from training.evaluate import answer_limit, main
 from training.model import BUILTIN, load_base, load_tokenizer
 from training.run import main as train
+from training.suites.figures import summary
 from training.tiny.house import ANSWER_SCHEMA
 
 pytestmark = pytest.mark.slow
@@ -102,6 +104,34 @@ def test_one_item_that_cannot_be_answered_stops_no_other(suite: Path, tmp_path: 
     assert "the model reads 1024" in str(rows[-1]["error"])
     assert (rows[-1]["score"], rows[-1]["exact"]) == (0.0, False)
     assert [row["error"] for row in rows[:-1]] == [None] * 12
+
+
+def test_a_suites_scorer_options_and_draws_and_prices_stand_in_items_and_summary(suite: Path, tmp_path: Path) -> None:
+    told = ["--suite", f"g={suite}:style", "--scorer-options", 'g={"max_characters": 12, "must_contain": ["1"]}']
+    drawn = ["--samples", "g=3", "--temperature", "1.5", "--price", '{"currency": "EUR", "answer_million_tokens": 2}']
+    assert run(tmp_path / "e", "--version", "b=base", *told, *drawn) == 0
+    rows, facts = rows_of(tmp_path / "e"), artifacts.read_manifest(tmp_path / "e")
+    for row in rows:
+        assert set(row["fields"]) == {"must contain '1'", "at most 12 characters"}  # type: ignore[call-overload]
+        assert row["money"] == pytest.approx(int(str(row["answer_tokens"])) * 2e-6)
+        samples: Any = row["samples"]
+        assert (len(samples["answers"]), samples["of"], samples["temperature"]) == (3, 3, 1.5)
+    assert len({answer for row in rows for answer in row["samples"]["answers"]}) > 1  # type: ignore[index]
+    assert facts["suites"]["g"]["options"]["max_characters"] == 12
+    figures = facts["summary"]["b"]["g"]
+    assert figures["consistency"]["low"] <= figures["consistency"]["agreement"] <= figures["consistency"]["high"]
+    assert figures["cost"]["prompt_tokens"] > 0
+    assert figures["cost"]["money"] == pytest.approx(figures["cost"]["answer_tokens"] * 2e-6)
+    assert figures["cost"]["currency"] == "EUR"
+
+
+def test_other_options_of_a_scorer_are_another_harness(suite: Path, tmp_path: Path) -> None:
+    def harness(name: str, most: int) -> object:
+        options = ["--suite", f"g={suite}:style", "--scorer-options", f'g={{"max_characters": {most}}}']
+        assert run(tmp_path / name, "--version", "b=base", *options) == 0
+        return artifacts.read_manifest(tmp_path / name)["harness_sha256"]
+
+    assert harness("one", 12) != harness("two", 13)
 
 
 def suite_of(file: Path, *answers: str) -> Path:
@@ -214,11 +244,16 @@ def test_a_run_that_was_changed_afterwards_is_refused(
     ("arguments", "sentence"),
     [
         (["--version", "base", "--suite", "g={suite}"], "give NAME=ADAPTER_DIR"),
-        (["--version", "b=base", "--suite", "g={suite}:fuzzy"], "known: exact, json_fields"),
+        (["--version", "b=base", "--suite", "g={suite}:fuzzy"], "known: exact, json_fields, text"),
         (["--version", "b=base", "--suite", "g={suite}:json_fields"], "is not a JSON object"),
         (["--version", "b=base", "--suite", "g=missing.jsonl"], "does not exist"),
         (["--version", "b=base", "--version", "b=base", "--suite", "g={suite}"], "names must differ"),
         (["--version", "b=base", "--suite", "g={suite}", "--schema", "{suite}"], "cannot be read"),
+        (["--version", "b=base", "--suite", "g={suite}:style"], "at least one rule is needed"),
+        (["--version", "b=base", "--suite", "g={suite}", "--scorer-options", "h=x.json"], "no such --suite"),
+        (["--version", "b=base", "--suite", "g={suite}", "--scorer-options", "g=gone.json"], "cannot be read"),
+        (["--version", "b=base", "--suite", "g={suite}", "--samples", "g=1"], "K from 2 to 50"),
+        (["--version", "b=base", "--suite", "g={suite}", "--temperature", "0"], "above 0"),
     ],
 )
 def test_wrong_arguments_are_refused_with_what_would_be_right(
@@ -233,7 +268,8 @@ def test_the_summary_counts_items_fields_and_slices() -> None:
         return {
             "version": "v", "suite": "s",
             "slice": where, "exact": exact, "score": sum(fields.values()) / 2, "fields": fields,
-            "schema_valid": valid, "error": None, "cut_off": not exact,
+            "schema_valid": valid, "error": None, "cut_off": not exact, "group": where, "details": {"near": 0.5},
+            "prompt_tokens": 10, "answer_tokens": 4, "seconds": 0.5, "money": None, "samples": None,
         }  # fmt: skip
 
     figures = summary([row(True, {"a": True, "b": True}, True, "x"), row(False, {"a": True, "b": False}, False, "y")])[
@@ -242,5 +278,8 @@ def test_the_summary_counts_items_fields_and_slices() -> None:
     assert figures == {
         "n": 2, "exact": 0.5, "score": 0.75, "fields": 0.75, "schema_valid": 0.5, "errors": 0,
         "cut_off": 1,
-        "per_field": {"a": 1.0, "b": 0.5}, "per_slice": {"x": 1.0, "y": 0.0},
+        "per_field": {"a": 1.0, "b": 0.5}, "per_slice": {"x": 1.0, "y": 0.0}, "details": {"near": 0.5},
+        "consistency": None,
+        "cost": {"prompt_tokens": 20, "answer_tokens": 8, "device_seconds": 1.0, "money": None,
+                 "money_per_1000_answers": None, "currency": None},
     }  # fmt: skip

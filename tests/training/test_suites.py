@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.suites import SCORERS
+from training.suites import choose, exact, json_fields
+from training.suites.score import Attempt
 
 EXPECTED = '{"queue": "network", "severity": 2, "customer": "Mara Voss"}'
-JSON_FIELDS = SCORERS["json_fields"].score
+JSON_FIELDS = json_fields.score
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -27,7 +28,7 @@ JSON_VALUES = st.recursive(
     ],
 )
 def test_exact_is_the_whole_text_or_nothing(expected: str, answer: str, same: bool) -> None:
-    scored = SCORERS["exact"].score(expected, answer, None)
+    scored = exact.score(Attempt(expected, answer))
     assert (scored.exact, scored.score) == (same, float(same))
 
 
@@ -70,5 +71,45 @@ def test_only_the_same_object_is_exact(expected: dict[str, object], answer: dict
 
 
 def test_an_expected_answer_that_cannot_be_scored_is_named() -> None:
-    assert SCORERS["json_fields"].check_expected("plain text") is not None
-    assert SCORERS["json_fields"].check_expected(EXPECTED) is None
+    assert json_fields.check_expected("plain text") is not None
+    assert json_fields.check_expected(EXPECTED) is None
+
+
+def with_tolerance(field: str, expected: object, answer: object, **allowed: float) -> bool:
+    scorer = choose("json_fields", {"tolerance": {field: allowed}}, None).score
+    scored = scorer(Attempt(json.dumps({field: expected, "b": 1}), json.dumps({field: answer, "b": 1})))
+    assert (scored.score == 1.0) is scored.exact
+    return scored.exact
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer", "allowed", "right"),
+    [
+        (10, 10.01, {"absolute": 0.01}, True),
+        (10, 10.02, {"absolute": 0.01}, False),
+        (0.3, 0.1 + 0.2, {"absolute": 0}, True),
+        (-200, -210, {"relative": 0.05}, True),
+        (200, 211, {"relative": 0.05}, False),
+        (0, 0.001, {"relative": 0.5}, False),
+        (1, True, {"absolute": 5}, False),
+        (1, "1", {"absolute": 5}, False),
+        (1, 10**400, {"absolute": 5}, False),
+        ("2026-03-01", "2026-02-28", {"days": 1}, True),
+        ("2026-03-01", "2026-02-27", {"days": 1}, False),
+        ("2026-03-01T10:00:00Z", "2026-03-01T12:00:30+02:00", {"seconds": 30}, True),
+        ("2026-03-01T10:00:00", "2026-03-01T10:00:31Z", {"seconds": 30}, False),
+        ("2026-03-01", "March 1st", {"days": 9}, False),
+        ("2026-03-01", 20260301, {"days": 9}, False),
+        ("as it was", "as it was", {"days": 0}, True),
+        (None, None, {"absolute": 1}, True),
+    ],
+)
+def test_a_field_with_a_tolerance_is_right_when_it_is_near_enough(
+    expected: object, answer: object, allowed: dict[str, float], right: bool
+) -> None:
+    assert with_tolerance("a", expected, answer, **allowed) is right
+
+
+def test_without_a_tolerance_the_other_fields_stay_strict() -> None:
+    scorer = choose("json_fields", {"tolerance": {"a": {"absolute": 1}}}, None).score
+    assert scorer(Attempt('{"a": 1, "b": 1}', '{"a": 2, "b": 2}')).fields == {"a": True, "b": False}

@@ -1,21 +1,19 @@
 """The whole text, or nothing: equal after Unicode composition, line ends and outer spaces are evened out."""
 
 import unicodedata
-from collections.abc import Callable
-from typing import Any
 
-from training.suites.score import Score
+from training.suites.score import Attempt, Options, SchemaCheck, Score, Scorer
 
 
-def score(expected: str, answer: str, schema_check: Callable[[Any], bool] | None) -> Score:
-    same = _even(expected) == _even(answer)
+def make(options: Options, schema_check: SchemaCheck | None) -> Scorer:
+    return score
+
+
+def score(attempt: Attempt) -> Score:
+    same = even(attempt.expected) == even(attempt.answer)
     return Score(float(same), same)
 
 
-def check_expected(expected: str) -> str | None:
-    return None
-
-
-def _even(text: str) -> str:
+def even(text: str) -> str:
     lines = unicodedata.normalize("NFC", text).replace("\r\n", "\n").split("\n")
     return "\n".join(line.rstrip() for line in lines).strip()

@@ -93,3 +93,20 @@ def test_the_command_line_of_an_evaluation() -> None:
         *("--out", "/evaluations/j1"),
         *("--metrics", "/jobs/j1/metrics.jsonl"),
     ]
+
+
+def test_options_samples_and_prices_of_a_workload_reach_the_command_line() -> None:
+    order = msgspec.structs.replace(EVALUATE, samples=5, temperature=0.3, price={"currency": "EUR"})
+    options = Path("/jobs/j1/scorer_options.json")
+    arguments = evaluate_arguments(order, out=Path("/e"), metrics=Path("/m"), schema=None, scorer_options=options)
+    said = " ".join(arguments)
+    assert "--scorer-options holdout=/jobs/j1/scorer_options.json" in said
+    assert "--samples holdout=5 --temperature 0.3" in said
+    assert '--price {"currency": "EUR"}' in said
+
+
+@pytest.mark.parametrize(
+    "change", [{"scorer_options": {"tolerance": {}}}, {"samples": 5}, {"temperature": 0.1}, {"price": {}}]
+)
+def test_every_difference_that_matters_makes_another_evaluation(change: dict[str, object]) -> None:
+    assert dedup_key(msgspec.structs.replace(EVALUATE, **change)) != dedup_key(EVALUATE)
