@@ -146,8 +146,8 @@ def litellm(folder: Path, to: Upstreams, installer: PeerInstaller) -> Peer:
     (port,) = free_ports(1)
     file = folder / "litellm.yaml"
     file.write_text(_LITELLM.format(key=_KEY, whole=to.whole, stream=to.stream), "utf-8")
-    program = installer.python("litellm").with_name("litellm")
-    command = [program, "--config", file, "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
+    program = [installer.python("litellm"), "-m", "litellm.proxy.proxy_cli"]
+    command = [*program, "--config", file, "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
     asked = [_question(folder, url, kind, headers=[f"Authorization: Bearer {_KEY}"]) for kind in ("whole", "stream")]
     environment = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR"}
