@@ -1,7 +1,6 @@
-"""The scorer code: right answers pass, hostile ones are shut in."""
+"""The scorer code: right answers pass, hostile ones are shut in. Needs a Linux that grants namespaces."""
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,6 @@ RIGHT = "def add(a, b):\n    return a + b\n"
 
 def options(**given: Any) -> dict[str, Any]:
     return scorer_options.complete("code", {"timeout_seconds": 60, **given})
-
-
-WITHIN = box.limits(options())
-
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or box.refusal(WITHIN) is not None, reason="the kernel allows no namespaces"
-)
 
 
 def score(answer: str, **given: Any) -> Score:

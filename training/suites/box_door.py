@@ -34,7 +34,8 @@ def main() -> None:
     told = json.loads(sys.argv[1])
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     root = os.geteuid() == 0
-    uid = BOX_UIDS + os.getpid() if root else None
+    # Without a root of its own the box stays this user, who can read the interpreter wherever it stands.
+    uid = BOX_UIDS + os.getpid() if root and told["isolated"] else None
     work = os.path.join(told["root"], "tmp")
     try:
         if told["isolated"]:
@@ -43,9 +44,6 @@ def main() -> None:
             work = "/tmp"
         else:
             os.mkdir(work, 0o700)
-            if uid is not None:
-                os.chmod(told["root"], 0o711)
-                os.chown(work, uid, uid)
         os.chdir(work)
     except (OSError, KeyError) as error:
         refuse(str(error))
