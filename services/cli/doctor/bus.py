@@ -35,7 +35,7 @@ def _kafka(url: str) -> Iterator[Finding]:
         return
     finally:
         broker.close()
-    yield ok(NAME, f"Kafka answers at {urlsplit(url).netloc}")
+    yield ok(NAME, f"Kafka answers at {urlsplit(url).netloc.rpartition('@')[2]}")
     yield from of_topics(missing, differences)
 
 
