@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import databases
+
+settings.register_profile("any machine", deadline=None)  # a time limit on one example fails on a busy machine
+settings.load_profile("any machine")
 
 # Without a server the PostgreSQL half is not collected: tests/real/postgres collects it.
 KINDS = ["sqlite", *([pytest.param("postgresql", marks=pytest.mark.postgresql)] if databases.SERVER else [])]
