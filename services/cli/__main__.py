@@ -14,6 +14,7 @@ import typer
 from rich.padding import Padding
 
 from services.cli.desk import desk
+from services.cli.drift import drift
 from services.cli.gate import GateCommand, gate
 from services.cli.pages import console, for_people, headline, table_of
 from services.cli.plain import as_json as json_text
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.add_typer(stack, name="stack")
 app.add_typer(desk, name="desk")
 app.command(cls=GateCommand)(gate)
+app.command(cls=GateCommand)(drift)
 out = console()
 
 ConfigOption = Annotated[
