@@ -5,9 +5,10 @@ Alone in its module since `ratchet gate` reads it without a deployment.
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
+DECISIONS = 5  # that a holdout version carries unless alpha_budget says otherwise
 
 
 class Gate(BaseModel):
@@ -16,6 +17,8 @@ class Gate(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    alpha_budget: Annotated[float, Field(gt=0, le=1)] | None = None  # of one holdout version; None: 5 x alpha
+    holdout_growth: Annotated[float, Field(gt=0)] = 0.25  # new groups, as a share, that bring a new budget
     floor: Share = 0.03  # the least observed gain on the holdout
     min_groups: Annotated[int, Field(ge=20)] = 200
     holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -25,3 +28,16 @@ class Gate(BaseModel):
     must_pass: tuple[str, ...] = ()  # slices in which every answer has to be right, such as a safety list
     length_change: Annotated[float, Field(gt=0)] = 0.3  # of the median answer's length, up or down
     latency_ratio: Annotated[float, Field(gt=1)] = 1.2  # of the 95th percentile; where answers were timed
+
+    @property
+    def budget(self) -> float:
+        """What all decisions on one holdout version may spend together."""
+        return min(1.0, DECISIONS * self.alpha) if self.alpha_budget is None else self.alpha_budget
+
+    @field_validator("alpha_budget")
+    @classmethod
+    def _pays_for_one_decision(cls, value: float | None, info: ValidationInfo) -> float | None:
+        alpha = info.data.get("alpha")
+        if value is not None and alpha is not None and value < alpha:
+            raise ValueError(f"should be at least alpha ({alpha:g}), or no decision is ever paid for")
+        return value

@@ -34,6 +34,7 @@ from services.promotion.report_data import Report
 from services.promotion.reporting import Case, report_sha256, seal_report
 from services.promotion.repository import Registry
 from services.promotion.serving import SERVICE, Stewardship
+from services.promotion.spending import open_account, show_decisions_left, spend
 from services.promotion.stages import Stage
 from services.promotion.tables import ASKED, PROMOTING, WANTED, MeasurementRow, ModelRow, WorkRow
 from services.promotion.transitions import RATCHET, ChampionChanged, move
@@ -69,7 +70,9 @@ class Candidacy:
     def advance_all(self) -> None:
         """One step of every candidate whose time has come, oldest first."""
         with reading(self.engine) as session:
-            works = list(Registry(session).all_work())
+            registry = Registry(session)
+            works = list(registry.all_work())
+            show_decisions_left(registry, self.fleet.deployment.workloads)
         for state in (WANTED, ASKED, PROMOTING):
             metrics.WORK.labels(state).set(sum(work.state == state for work in works))
         for work in works:
@@ -166,8 +169,10 @@ class Candidacy:
             leakage = find_leakage(evaluation, case.champion, row.version, row.snapshot_uri or "")
         except Unusable as error:
             return case, _hopeless(str(error))
+        with reading(self.engine) as session:
+            case = replace(case, account=open_account(Registry(session), case))
         champion, candidate = evaluation.side(case.champion), evaluation.side(row.version)
-        return case, judge(champion, candidate, self._policy(row.workload), leakage)
+        return case, judge(champion, candidate, self._policy(row.workload), leakage, case.account)
 
     def _mistaken(self, case: Case, evaluation: Evaluation) -> str | None:
         """Why this is not the evaluation that was ordered, in words."""
@@ -201,7 +206,7 @@ class Candidacy:
         )
 
     def _settle(self, work: WorkRow, case: Case, verdict: Verdict) -> None:
-        """The report, then in one transaction: the verdict, its events, and the stage or the order to promote."""
+        """The report, then in one transaction: verdict, alpha spent, events, and the stage or the order to promote."""
         row = case.row
         folder = seal_report(self.artifacts, case, verdict, self.render)
         with transaction(self.engine) as session:
@@ -213,6 +218,9 @@ class Candidacy:
             champion = registry.champion(row.workload)
             if work.state == ASKED and (champion is None or champion.version != case.champion):
                 return  # it changed since the figures were read; the next step measures again
+            if case.account is not None and case.account != open_account(registry, case):
+                return  # another candidate spent in between; the next step judges with what is left
+            spend(registry, case, verdict)
             self._write_verdict(session, current, fresh, case, verdict, folder)
         metrics.VERDICTS.labels(row.workload, verdict.outcome).inc()
         log.info("%s: %s: %s", row.version, verdict.outcome, "; ".join(verdict.reasons))

@@ -2,11 +2,13 @@
 
 PROMOTE      every condition below holds.
 REJECT       measured well, and it is not better, or a guard failed.
-INCONCLUSIVE the figures cannot carry a verdict: holes in the data, too few groups, a guard that cannot tell.
+INCONCLUSIVE the figures cannot carry a verdict: holes in the data, too few groups, no alpha left, a guard that
+             cannot tell.
 
 Better means: mean gain over prompt groups >= floor and > 0, and a two-sided p-value < alpha: mid-p McNemar where every
 group is right or wrong, else the cluster sign-flip permutation. Two-sided with the sign asked for, so an equal
-candidate passes one look at most alpha/2 of the time. Looks are not counted: many at one holdout add up (docs/gate.md).
+candidate passes one look at most alpha/2 of the time. How many looks a holdout may have is for the ledger to say.
+A decision `looked` when nothing but the figures stood between a lucky candidate and its promotion.
 """
 
 import math
@@ -15,6 +17,7 @@ from enum import StrEnum
 
 from services.promotion.answer_guards import guard_latency, guard_length
 from services.promotion.guards import LEAKAGE, Guard, Leakage, guard_general, guard_leakage, guard_schema
+from services.promotion.ledger import Account, spent_out
 from services.promotion.measurement import GroupPair, Side, cut_off, is_binary, objections, pairs
 from services.promotion.slice_guards import guard_must_pass, guard_slices
 from services.promotion.statistics import (
@@ -71,6 +74,7 @@ class Figures:
     gain_interval: tuple[float, float]  # 95 %: Tango's score interval where `binary`, else the cluster bootstrap's
     paired: Paired
     binary: bool  # every group is right or wrong, on both sides
+    interval_method: str  # of `gain_interval`
     test: str
     p_value: float  # of `test`
     mcnemar_p: float  # of `paired`, whatever the test
@@ -82,18 +86,25 @@ class Verdict:
     reasons: tuple[str, ...]  # sentences, the deciding one first
     figures: Figures | None = None  # None: the two sides cannot be compared
     guards: tuple[Guard, ...] = ()
+    looked: bool = False  # luck had a chance: this decision spends alpha
 
 
-def judge(champion: Side, candidate: Side, policy: Policy, leakage: Leakage | None) -> Verdict:
-    """leakage: what a search found; None: there was no snapshot to search, so nothing is said about leaks."""
+def judge(
+    champion: Side, candidate: Side, policy: Policy, leakage: Leakage | None, account: Account | None = None
+) -> Verdict:
+    """leakage: what a search found; None: there was no snapshot to search, so nothing is said about leaks.
+
+    account: what the ledger says of this holdout; None: looks are not counted.
+    """
     holes = objections(champion, candidate) + _missing(champion, candidate, policy)
     cut = cut_off(champion, candidate)
     if holes:
         return Verdict(Outcome.INCONCLUSIVE, (*holes, *cut))
     figures = measure(champion, candidate)
     guards = _guards(champion, candidate, policy, leakage)
-    outcome, reasons = _decide(figures, guards, policy)
-    return Verdict(outcome, (*reasons, *cut), figures, guards)
+    shut = _shut(figures, guards, policy, account)
+    outcome, reasons = shut or _decide(figures, guards, policy)
+    return Verdict(outcome, (*reasons, *cut), figures, guards, looked=shut is None)
 
 
 def passes(gain: float, p_value: float, alpha: float, floor: float) -> bool:
@@ -120,20 +131,20 @@ def measure(champion: Side, candidate: Side) -> Figures:
         gain_interval=_gain_interval(differences, binary),
         paired=table,
         binary=binary,
+        interval_method="Tango's score interval" if binary else "cluster bootstrap",
         test="mid-p McNemar" if binary else "cluster sign-flip permutation",
         p_value=_binary_p(paired) if binary else sign_flip_p(differences),
         mcnemar_p=mcnemar_p,
     )
 
 
-def _decide(figures: Figures, guards: tuple[Guard, ...], policy: Policy) -> tuple[Outcome, list[str]]:
-    """The first row of this table that applies; its sentences lead, the others' follow."""
+def _shut(
+    figures: Figures, guards: tuple[Guard, ...], policy: Policy, account: Account | None
+) -> tuple[Outcome, list[str]] | None:
+    """Why no figure whatever could promote this candidate: a leak, too few groups, no alpha left; None: nothing."""
     failed = [g.why for g in guards if g.passed is False]
-    undecided = [g.why for g in guards if g.passed is None and g.blocks]
-    told = [g.why for g in guards if g.passed is None and not g.blocks]
-    passed = [g.why for g in guards if g.passed]
     leaked = [g.why for g in guards if g.name == LEAKAGE and g.passed is False]
-    better, gain = _is_better(figures, policy), _gain_sentence(figures, policy)
+    gain = _gain_sentence(figures, policy)
     if leaked:
         return Outcome.REJECT, [*leaked, *(why for why in failed if why not in leaked), gain]
     if figures.groups < policy.min_groups:
@@ -142,6 +153,18 @@ def _decide(figures: Figures, guards: tuple[Guard, ...], policy: Policy) -> tupl
             "(gate.min_groups); correct more answers, or raise gate.holdout_share"
         )
         return Outcome.INCONCLUSIVE, [few, *failed, gain]
+    if account is not None and not account.allows(policy.alpha):
+        return Outcome.INCONCLUSIVE, [spent_out(account), *failed, gain]
+    return None
+
+
+def _decide(figures: Figures, guards: tuple[Guard, ...], policy: Policy) -> tuple[Outcome, list[str]]:
+    """The first row of this table that applies; its sentences lead, the others' follow."""
+    failed = [g.why for g in guards if g.passed is False]
+    undecided = [g.why for g in guards if g.passed is None and g.blocks]
+    told = [g.why for g in guards if g.passed is None and not g.blocks]
+    passed = [g.why for g in guards if g.passed]
+    better, gain = _is_better(figures, policy), _gain_sentence(figures, policy)
     if failed:
         return Outcome.REJECT, [*failed, gain]
     if not better:

@@ -88,7 +88,7 @@ def as_json(verdict: Verdict, policy: Gate) -> str:
         "reasons": verdict.reasons,
         "figures": verdict.figures and dataclasses.asdict(verdict.figures),
         "guards": [dataclasses.asdict(guard) for guard in verdict.guards],
-        "policy": policy.model_dump(mode="json", exclude={"holdout_share"}),
+        "policy": policy.model_dump(mode="json", exclude={"holdout_share", "alpha_budget", "holdout_growth"}),
     }
     return json.dumps(found, indent=1, allow_nan=False)
 

@@ -8,6 +8,9 @@ from services.promotion.gate import Outcome
 
 VERDICTS = Counter("ratchet_promotion_verdicts_total", "Verdicts of the gate", ["workload", "verdict"])
 CHAMPION = Gauge("ratchet_promotion_champion_info", "1 for the version that serves", ["workload", "version"])
+DECISIONS_LEFT = Gauge(
+    "ratchet_promotion_decisions_left", "Decisions that the holdout's alpha budget still pays for", ["workload"]
+)
 PLAN_VERSION = Gauge("ratchet_promotion_plan_version", "Number of the serving plan")
 WORK = Gauge("ratchet_promotion_candidates_waiting", "Candidates on their way to a verdict", ["state"])
 WORK_RETRIES = Counter("ratchet_promotion_work_retries_total", "Steps of a candidate put off, since a part was away")

@@ -22,6 +22,8 @@ class Policy(TypedDict):
     slice_min_groups: NotRequired[int]  # a smaller slice need not prove that it did not fall
     must_pass: NotRequired[list[str]]  # slices in which every answer has to be right
     length_change: NotRequired[float]  # of the median answer's length, up or down
+    alpha_budget: NotRequired[float]  # of one holdout version
+    holdout_growth: NotRequired[float]  # new groups, as a share, that bring a new budget
 
 
 class SideScores(TypedDict):
@@ -32,6 +34,17 @@ class SideScores(TypedDict):
     schema_valid: float | None
     interval: Interval | None  # of `score`; of `exact` where no score is given
     score: NotRequired[float | None]  # what the verdict compares, by the workload's scorer
+
+
+class Ledger(TypedDict):
+    """The chance that this version of the holdout was given; services/promotion/ledger.py."""
+
+    holdout_version: int
+    spent_before: float  # alpha, by decisions before this one
+    spent: float  # by this decision; 0: luck had no chance
+    budget: float
+    decisions: int  # that spent, this one included where it did
+    groups_needed: int  # new ones that bring the next budget
 
 
 class FieldScores(TypedDict):
@@ -59,6 +72,7 @@ class Holdout(TypedDict):
     paired: Paired | None
     gain: float | None  # candidate minus champion, mean over groups
     gain_interval: Interval | None
+    interval_method: NotRequired[str]  # "Tango's score interval", "cluster bootstrap"
     test: str  # "mid-p McNemar", "cluster sign-flip permutation"
     p_value: float | None
     mcnemar_p: NotRequired[float | None]  # of `paired`, whichever test decided
@@ -140,4 +154,5 @@ class Report(TypedDict):
     examples_better: list[Changed]  # a sample; `paired` has the full counts
     examples_worse: list[Changed]
     lineage: Lineage
+    ledger: NotRequired[Ledger | None]  # None: the figures could not be looked at
     harness_sha256: str | None  # of the code that scored both sides

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from services.promotion import guards
 from services.promotion.evaluation_reading import HOLDOUT, Evaluation, Line, prompt_of
 from services.promotion.gate import Figures, Outcome, Verdict
+from services.promotion.ledger import Account
 from services.promotion.measurement import exact_share, valid_share
 from services.promotion.report_data import (
     Changed,
@@ -22,6 +23,7 @@ from services.promotion.report_data import (
     General,
     Guard,
     Holdout,
+    Ledger,
     Paired,
     Policy,
     Report,
@@ -55,6 +57,7 @@ class Case:
     holdout_uri: str | None = None
     holdout_snapshot_id: str | None = None
     evaluation: Evaluation | None = None  # None: there is none, or it cannot be read
+    account: Account | None = None  # None: the figures were never looked at
 
 
 def seal_report(artifacts: Path, case: Case, verdict: Verdict, render: Callable[[Report], str]) -> Path:
@@ -69,6 +72,7 @@ def seal_report(artifacts: Path, case: Case, verdict: Verdict, render: Callable[
         "champion": case.champion,
         "verdict": str(verdict.outcome),
         "job_id": case.job_id,
+        "alpha_spent_before": case.account and case.account.spent,
     }
     try:
         _drop_another(folder, facts)
@@ -107,7 +111,10 @@ def fill_report(case: Case, verdict: Verdict) -> Report:
             slice_min_groups=case.gate.slice_min_groups,
             must_pass=list(case.gate.must_pass),
             length_change=case.gate.length_change,
+            alpha_budget=case.gate.budget,
+            holdout_growth=case.gate.holdout_growth,
         ),
+        ledger=_ledger(case, case.account, verdict) if case.account else None,
         holdout=_holdout(case, evaluation, verdict.figures) if evaluation and verdict.figures else None,
         guards=[_guard(guard) for guard in verdict.guards],
         general=_general(case, evaluation) if evaluation and verdict.figures else None,
@@ -125,6 +132,18 @@ def fill_report(case: Case, verdict: Verdict) -> Report:
             "adapter_sha256": row.adapter_sha256,
         },
         harness_sha256=evaluation.side(row.version).harness_sha256 or None if evaluation else None,
+    )
+
+
+def _ledger(case: Case, account: Account, verdict: Verdict) -> Ledger:
+    looked = verdict.looked
+    return Ledger(
+        holdout_version=account.holdout.number,
+        spent_before=account.spent,
+        spent=case.gate.alpha if looked else 0.0,
+        budget=account.budget,
+        decisions=account.decisions + looked,
+        groups_needed=account.needed if looked else account.missing,
     )
 
 
@@ -169,6 +188,7 @@ def _holdout(case: Case, evaluation: Evaluation, figures: Figures) -> Holdout:
         ),
         gain=figures.gain,
         gain_interval=list(figures.gain_interval),
+        interval_method=figures.interval_method,
         test=figures.test,
         p_value=figures.p_value,
         mcnemar_p=figures.mcnemar_p,

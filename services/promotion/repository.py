@@ -2,12 +2,21 @@
 
 from collections.abc import Sequence
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from services.promotion.audit import GENESIS, Edge, hash_of
+from services.promotion.ledger import HoldoutVersion
 from services.promotion.stages import Stage
-from services.promotion.tables import AuditRow, MeasurementRow, ModelRow, PlanRow, WorkRow
-from shared.db import insert_once
+from services.promotion.tables import (
+    AuditRow,
+    DecisionRow,
+    HoldoutVersionRow,
+    MeasurementRow,
+    ModelRow,
+    PlanRow,
+    WorkRow,
+)
+from shared.db import insert_once, put
 
 
 class Registry:
@@ -67,6 +76,37 @@ class Registry:
 
     def add_measurement(self, row: MeasurementRow) -> None:
         insert_once(self._session, row)
+
+    def decision(self, version: str, champion: str, holdout_snapshot_id: str) -> DecisionRow | None:
+        return self._session.get(DecisionRow, (version, champion, holdout_snapshot_id))
+
+    def add_decision(self, row: DecisionRow) -> None:
+        insert_once(self._session, row)
+
+    def spent(self, workload: str, holdout: int) -> tuple[float, int]:
+        """The alpha that decisions on a version of the holdout spent, and how many they are."""
+        of_it = (DecisionRow.workload == workload, DecisionRow.holdout == holdout)
+        spent, decisions = self._session.exec(
+            select(func.coalesce(func.sum(DecisionRow.alpha), 0.0), func.count()).where(*of_it)
+        ).one()
+        return round(float(spent), 9), int(decisions)
+
+    def last_holdout_number(self, workload: str) -> int | None:
+        query = select(func.max(HoldoutVersionRow.number)).where(HoldoutVersionRow.workload == workload)
+        return self._session.exec(query).one()
+
+    def last_holdout_version(self, workload: str) -> HoldoutVersion | None:
+        number = self.last_holdout_number(workload)
+        return None if number is None else self.holdout_version(workload, number)
+
+    def holdout_version(self, workload: str, number: int) -> HoldoutVersion:
+        row = self._session.get(HoldoutVersionRow, (workload, number))
+        assert row is not None  # written with the first decision on it, and never deleted
+        return HoldoutVersion(row.number, row.size, frozenset(row.seen))
+
+    def put_holdout_version(self, workload: str, version: HoldoutVersion) -> None:
+        row = HoldoutVersionRow(workload=workload, number=version.number, size=version.size, seen=sorted(version.seen))
+        put(self._session, row)
 
     def append_edge(self, edge: Edge) -> None:
         """Call `lock` first: two chains would grow from one row otherwise."""

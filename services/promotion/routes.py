@@ -14,6 +14,7 @@ from services.promotion.reconcile import Reconciler
 from services.promotion.reporting import REPORT_HTML, REPORT_JSON
 from services.promotion.repository import Registry
 from services.promotion.serving import Stewardship, UnknownVersion
+from services.promotion.spending import standing
 from services.promotion.stages import Stage
 from services.promotion.tables import ModelRow
 from shared.artifacts import path_of, verify
@@ -121,7 +122,10 @@ def create_router(engine: Engine, stewardship: Stewardship, reconciler: Reconcil
             row = registry.plan()
             return {
                 "plan_version": row.plan_version if row else 0,
-                "workloads": {name: _workload(registry, name) for name in stewardship.fleet.deployment.workloads},
+                "workloads": {
+                    name: _workload(registry, name) | {"ledger": standing(registry, name, declared.gate)}
+                    for name, declared in stewardship.fleet.deployment.workloads.items()
+                },
                 "replicas": [
                     {"url": r.url, "reachable": r.reachable, "adapters": list(r.adapters), "errors": list(r.errors)}
                     for r in reconciler.status()

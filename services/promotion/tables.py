@@ -75,6 +75,32 @@ class MeasurementRow(SQLModel, table=True):
     failure: str | None = None
 
 
+class HoldoutVersionRow(SQLModel, table=True):
+    """A version of a workload's holdout, with an alpha budget of its own (ledger.py)."""
+
+    __tablename__ = "promotion_holdout_versions"
+    workload: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    size: int
+    seen: list[str] = Field(sa_column=Column(JSON, nullable=False))  # sorted
+
+
+class DecisionRow(SQLModel, table=True):
+    """A decision that spent alpha; never changed or deleted. What it found stands with it, so it always reads alike."""
+
+    __tablename__ = "promotion_decisions"
+    version: str = Field(primary_key=True)
+    champion: str = Field(primary_key=True)
+    holdout_snapshot_id: str = Field(primary_key=True)
+    workload: str = Field(index=True)
+    holdout: int  # the number of the holdout's version
+    alpha: float
+    spent_before: float
+    decisions_before: int
+    verdict: str
+    at: str
+
+
 class AuditRow(SQLModel, table=True):
     """One edge of the log; `hash` covers the row and the hash before it."""
 

@@ -84,9 +84,10 @@ def seal_run(artifacts: Path, job_id: str, *, train_groups: Sequence[str] = ("tr
 
 @dataclass
 class Annotation:
-    """Annotation's one call; the holdout is always the same."""
+    """Annotation's one call; the holdout has the groups of these numbers."""
 
     artifacts: Path
+    numbers: range = range(GROUPS)
     calls: int = 0
     away: bool = False
     refuses: str | None = None
@@ -98,11 +99,11 @@ class Annotation:
         if self.refuses:
             raise Unusable(self.refuses)
         assert (path, body) == ("/v1/snapshots", {"workload": WORKLOAD, "split": "holdout"})
-        folder = self.artifacts / "snapshots" / "holdout"
+        folder = self.artifacts / "snapshots" / f"holdout-{self.numbers.start}-{self.numbers.stop}"
         with writing(folder, "snapshot", {"split": "holdout"}) as draft:
-            lines = [json.dumps({"id": f"h{n:03}", "group": f"hold-{n:03}", "messages": []}) for n in range(GROUPS)]
+            lines = [json.dumps({"id": f"h{n:03}", "group": f"hold-{n:03}", "messages": []}) for n in self.numbers]
             (draft / "examples.jsonl").write_text("\n".join(lines) + "\n")
-        return {"snapshot_id": "holdout", "uri": uri_of(folder), "examples": GROUPS, "groups": GROUPS}
+        return {"snapshot_id": folder.name, "uri": uri_of(folder), "groups": len(self.numbers)}
 
 
 @dataclass
@@ -131,13 +132,15 @@ class Scheduler:
         measured = {v["version"]: {"adapter_sha256": _adapter_sha256(v["run_uri"])} for v in order["versions"]}
         folder = self.artifacts / "evaluations" / job_id
         with writing(folder, "evaluation", {"harness_sha256": HARNESS, "versions": measured}) as draft:
-            lines = [json.dumps(line) for version in versions for line in self._lines(version)]
+            ordered = (path_of(order["holdout_uri"]) / "examples.jsonl").read_text().splitlines()
+            items = [json.loads(line) for line in ordered]
+            lines = [json.dumps(line) for version in versions for line in self._lines(version, items)]
             (draft / "items.jsonl").write_text("\n".join(lines) + "\n")
         return VersionsEvaluated(job_id=job_id, workload=WORKLOAD, evaluation_uri=uri_of(folder), versions=versions)
 
-    def _lines(self, version: str) -> list[dict[str, Any]]:
+    def _lines(self, version: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
         holdout, general = self.scores.get(version, (0, GENERAL - 2))
-        lines = [_line(version, "holdout", f"h{n:03}", f"hold-{n:03}", n < holdout) for n in range(GROUPS)]
+        lines = [_line(version, "holdout", i["id"], i["group"], n < holdout) for n, i in enumerate(items)]
         lines += [_line(version, "general", f"g{n:03}", "kind", n < general) for n in range(GENERAL)]
         if self.spoil is not None:
             lines = [line for line in lines if self.spoil(version, line) is not False]
