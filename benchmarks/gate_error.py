@@ -1,12 +1,13 @@
-"""How often a candidate that is no better is promoted: at one try, and of 30 tried on one holdout. Seeded.
+"""How often a candidate that is no better is promoted: at one try, and of 30 on one holdout, by the ledger and without.
 
     python -m benchmarks.gate_error [--holdouts 20000]
 
-Ten seconds on one core. Champion and candidates are equally good: right on 70 % of all prompts there are. A candidate
+Seeded; ten seconds on one core. Champion and candidates are equally good: right on 70 % of all prompts. A candidate
 disagrees with the champion on a share of the prompts, half of these in its favour. The champion's answers on a holdout
 stay the same for all tries, so a holdout on which it was unlucky flatters every candidate. The rule is the gate's
 (`gate.passes`, mid-p McNemar, alpha 0.01, floor 0.03); a sample of the tries is put to `gate.judge` whole,
-which must say the same. Writes benchmarks/results/gate_error.json.
+which must say the same. With the ledger only the decisions that its budget pays for can promote, and so only the first
+of the tries. Writes benchmarks/results/gate_error.json.
 """
 
 import argparse
@@ -21,8 +22,10 @@ from rich.table import Table
 
 from services.promotion.gate import Outcome, Policy, judge, passes
 from services.promotion.guards import Leakage
+from services.promotion.ledger import Account, holdout_version, marks, needed
 from services.promotion.measurement import Item, Side
 from services.promotion.statistics import mcnemar_mid_p
+from shared.gate_policy import Gate
 
 RESULTS = Path(__file__).with_name("results") / "gate_error.json"
 ALPHA, FLOOR, ACCURACY, TRIES = 0.01, 0.03, 0.7, 30
@@ -46,7 +49,20 @@ def simulate(groups: int, disagree: float, holdouts: int) -> dict[str, Any]:
         "disagree": disagree,
         "one_try": float(promoted.mean()),
         "after_tries": float(promoted.any(axis=1).mean()),
+        "with_ledger": float(promoted[:, : paid_for(groups)].any(axis=1).mean()),
     }
+
+
+@cache
+def paid_for(groups: int) -> int:
+    """How many of the tries the ledger lets the gate decide, by the default policy but for its level."""
+    gate = Gate(alpha=ALPHA, floor=FLOOR)
+    names, version, decided = marks(map(str, range(groups))), None, 0
+    for _ in range(TRIES):
+        version, missing = holdout_version(version, names, gate.holdout_growth)
+        due = needed(version.size, gate.holdout_growth)
+        decided += Account(version, gate.budget, decided * ALPHA, decided, missing, due).allows(ALPHA)
+    return decided
 
 
 @cache
@@ -83,11 +99,12 @@ def main() -> None:
     parser.add_argument("--holdouts", type=int, default=20_000)
     holdouts = parser.parse_args().holdouts
     rows = [simulate(groups, disagree, holdouts) for groups in GROUPS for disagree in DISAGREE]
-    table = Table("prompt groups", "answers that differ", "promoted at one try", f"after {TRIES} tries")
+    table = Table(
+        "prompt groups", "answers that differ", "promoted at one try", f"after {TRIES} tries", "with the ledger"
+    )
     for row in rows:
-        table.add_row(
-            str(row["groups"]), f"{row['disagree']:.0%}", f"{row['one_try']:.2%}", f"{row['after_tries']:.1%}"
-        )
+        shares = f"{row['one_try']:.2%}", f"{row['after_tries']:.1%}", f"{row['with_ledger']:.1%}"
+        table.add_row(str(row["groups"]), f"{row['disagree']:.0%}", *shares)
     Console(width=100).print(table)
     facts = {"alpha": ALPHA, "floor": FLOOR, "accuracy": ACCURACY, "tries": TRIES, "holdouts": holdouts, "rows": rows}
     RESULTS.write_text(json.dumps(facts, indent=1) + "\n")

@@ -82,6 +82,7 @@ def _workloads(state: dict[str, Any]) -> RenderableType:
     rows = (
         ("champion", [m.get("champion") for m in models]),
         ("last verdict", [_verdict(m.get("last_verdict")) for m in models]),
+        ("decisions left on holdout", [_decisions_left(m.get("ledger")) for m in models]),
         ("samples stored", [s.get("samples") for s in stores]),
         ("waiting for an expert", [_waiting(s) for s in stores]),
         ("corrected", [s.get("corrected") for s in stores]),
@@ -101,6 +102,14 @@ def _verdict(verdict: dict[str, Any] | None) -> str | None:
     if not verdict:
         return None
     return f"{verdict.get('verdict')} {verdict.get('version')}"
+
+
+def _decisions_left(ledger: dict[str, Any] | None) -> str | None:
+    if not ledger:
+        return None
+    spent = f"{ledger.get('spent', 0):g} of {ledger.get('budget', 0):g} of alpha spent"
+    version = f" on version {ledger['holdout_version']}" if ledger.get("holdout_version") else ""
+    return f"{ledger.get('decisions_left')} ({spent}{version})"
 
 
 def _waiting(store: dict[str, Any]) -> str | None:

@@ -2,7 +2,8 @@
 
 Each decision on a holdout is one more chance for luck, so each spends `gate.alpha` of the holdout version's budget
 (`gate.alpha_budget`, five times alpha unless said otherwise). By Bonferroni the chance that any equal candidate is
-promoted on one version is then at most the budget, whatever the candidates have to do with each other.
+promoted on one version is then at most the budget, whatever the candidates have to do with each other, as long as
+nothing of the holdout went into making them.
 
 A version ends, and the next begins with a budget of its own, when groups arrived that no decision has seen: at least
 `gate.holdout_growth` as many as the version's largest decision had. A group that left and came back was seen, so a

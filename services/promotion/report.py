@@ -26,6 +26,7 @@ MOST_CHARACTERS = 3_000  # of one text; a diff of longer ones helps nobody
 SECTIONS_OF_NOTHING: dict[str, Any] = {
     "reasons": [],
     "holdout": None,
+    "ledger": None,
     "guards": [],
     "general": None,
     "training": None,

@@ -104,6 +104,12 @@ W = "workloads.support-triage"
         ('gate = {alpha = "small"}', [f"{W}.gate.alpha is 'small'", "valid number"]),
         ("gate = {alpha = nan}", [f"{W}.gate.alpha is nan", "finite number"]),
         ("trigger = {cooldown_minutes = inf}", [f"{W}.trigger.cooldown_minutes is inf", "finite number"]),
+        (
+            "gate = {alpha = 0.02, alpha_budget = 0.01}",
+            [f"{W}.gate.alpha_budget is 0.01", "at least alpha (0.02), or no decision is ever paid for"],
+        ),
+        ("gate = {alpha_budget = 2}", [f"{W}.gate.alpha_budget is 2", "less than or equal to 1"]),
+        ("gate = {holdout_growth = 0}", [f"{W}.gate.holdout_growth is 0", "greater than 0"]),
         ("gate = {floor = 3}", [f"{W}.gate.floor is 3", "less than or equal to 1"]),
         ("gate = {min_groups = 5}", [f"{W}.gate.min_groups is 5", "greater than or equal to 20"]),
         ("gate = {min_groups = 20.5}", [f"{W}.gate.min_groups is 20.5", "valid integer"]),

@@ -29,7 +29,27 @@ REPORT: dict[str, Any] = {
         "general ability went from 98.0% to 97.3% of 600 items, the margin is 3 points",
     ],
     "decided_at": "2026-11-20T16:40:12.120000Z",
-    "policy": {"alpha": 0.01, "floor": 0.03, "min_groups": 60, "general_margin": 0.03, "holdout_share": 0.2},
+    "policy": {
+        "alpha": 0.01,
+        "floor": 0.03,
+        "min_groups": 60,
+        "general_margin": 0.03,
+        "holdout_share": 0.2,
+        "alpha_budget": 0.05,
+        "holdout_growth": 0.25,
+        "slice_margin": 0.08,
+        "slice_min_groups": 100,
+        "must_pass": ["safety"],
+        "length_change": 0.3,
+    },
+    "ledger": {
+        "holdout_version": 2,
+        "spent_before": 0.01,
+        "spent": 0.01,
+        "budget": 0.05,
+        "decisions": 2,
+        "groups_needed": 15,
+    },
     "holdout": {
         "snapshot_id": "holdout-9a1b2c3d4e5f",
         "items": 64,
@@ -46,6 +66,7 @@ REPORT: dict[str, Any] = {
         "paired": {"both": 6, "only_champion": 1, "only_candidate": 50, "neither": 3},
         "gain": 0.81,
         "gain_interval": [0.702, 0.901],
+        "interval_method": "Tango's score interval",
         "test": "mid-p McNemar",
         "p_value": 3.6e-15,
     },
@@ -176,6 +197,22 @@ def test_the_figures_are_those_of_the_data() -> None:
         "< 0.0001",
     ):
         assert words in text, words
+
+
+def test_the_ledger_the_intervals_method_and_every_key_of_the_policy_stand_on_the_page() -> None:
+    text = re.sub(r"\s+", " ", Page(render_report(REPORT)).text)
+    for words in (
+        "95 % interval +70.2 points to +90.1 points (Tango's score interval)",
+        "2 decisions on version 2 of the holdout have spent 0.02 of its alpha budget of 0.05; this one, 0.01.",
+        "15 new prompt groups bring the next budget.",
+        *REPORT["policy"],
+        "safety",
+    ):
+        assert words in text, words
+    one = changed(ledger={**REPORT["ledger"], "spent_before": 0.0, "spent": 0.0, "decisions": 1, "groups_needed": 1})
+    text = re.sub(r"\s+", " ", Page(render_report(one)).text)
+    assert "1 decision on version 2 of the holdout has spent 0 of" in text
+    assert "this one, nothing. 1 new prompt group brings the next budget." in text
 
 
 def test_the_page_needs_no_network_and_no_script() -> None:
