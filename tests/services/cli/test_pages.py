@@ -122,9 +122,11 @@ def test_a_holdout_that_is_too_small_is_told_with_its_groups_and_what_to_do(
 ) -> None:
     verdict = {"verdict": "INCONCLUSIVE", "version": "w@1", "reasons": ["the holdout has 17 groups and needs 60"]}
     store = {"waiting": 1, "nominated": 6, "holdout": 18, "holdout_groups": 17, "advice": ["keep correcting"]}
-    promotion, annotation = {"workloads": {"w": {"last_verdict": verdict}}}, {"workloads": {"w": store}}
+    ledger = {"holdout_version": 2, "decisions": 1, "decisions_left": 4, "alpha": 0.01, "spent": 0.01, "budget": 0.05}
+    promotion = {"workloads": {"w": {"last_verdict": verdict, "ledger": ledger}}}
+    annotation = {"workloads": {"w": store}}
     said = page({"promotion": promotion, "annotation": annotation}, capsys)
-    for part in ("18 in 17 groups", "1 (6 more chosen)", "INCONCLUSIVE w@1", "w: keep correcting"):
+    for part in ("18 in 17 groups", "1 (6 more chosen)", "INCONCLUSIVE w@1", "w: keep correcting", "4 (0.01 of 0.05"):
         assert part in said
 
 

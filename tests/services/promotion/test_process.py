@@ -68,6 +68,7 @@ def test_killed_while_it_loads_an_adapter_it_goes_on_where_it_was(
         with promotion(whole, port) as (process, client):
             until(lambda: client.get("/v1/status").json()["workloads"][WORKLOAD]["champion"] == event.version)
             assert client.get("/v1/plan").json()["plan_version"] == 2
+            assert client.get("/v1/status").json()["workloads"][WORKLOAD]["ledger"]["decisions"] == 1
             assert client.get("/v1/audit").json()["broken"] is None
             assert len(whole.scheduler.orders) == 1
             process.send_signal(signal.SIGTERM)

@@ -50,6 +50,13 @@ def test_the_sixth_candidate_on_one_holdout_gets_no_verdict_however_good(stage: 
     assert len(decisions(stage)) == 5
 
 
+def test_after_one_that_forgot_the_next_is_promoted_on_the_same_holdout(stage: Stage) -> None:
+    forgot = stage.bring(seal_run(stage.artifacts, "careless"), right=GROUPS, general=20)
+    better = stage.bring(seal_run(stage.artifacts, "default"), right=GROUPS)
+    assert [stage.row(version).verdict for version in (forgot, better)] == ["REJECT", "PROMOTE"]
+    assert [d.spent_before for d in sorted(decisions(stage), key=lambda d: d.spent_before)] == [0.0, 0.01]
+
+
 def test_a_holdout_that_grew_by_a_quarter_brings_a_new_budget(stage: Stage) -> None:
     for number in range(5):
         reject(stage, number)
