@@ -4,6 +4,7 @@ A bad file is refused as a whole with every mistake in it: the key, the value fo
 `ratchet init` writes a commented file to start from.
 """
 
+import json
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -163,7 +164,22 @@ class Workload(_Section):
     def _scorer_has_its_schema(self) -> "Workload":
         if self.scorer == "json_fields" and self.answer_schema is None:
             raise ValueError('scorer "json_fields" needs an answer_schema; give one, or use scorer = "exact"')
+        if self.scorer == "json_fields" and (other := _accepted_beside_objects(self.answer_schema or {})):
+            raise ValueError(
+                f'scorer "json_fields" scores JSON objects, but answer_schema accepts {other}; '
+                'give the schema "type": "object", or use scorer = "exact"'
+            )
         return self
+
+
+def _accepted_beside_objects(schema: dict[str, Any]) -> str | None:
+    """What else may be a right answer: by the schema's own word, else by trying."""
+    kinds = schema.get("type")
+    if kinds is not None and kinds not in ("object", ["object"]):
+        return f"the type {json.dumps(kinds)}"
+    validator = jsonschema.Draft202012Validator(schema)
+    tried = {"an array": [], "a text": "", "a number": 0, "a truth value": True, "null": None}
+    return next((name for name, value in tried.items() if validator.is_valid(value)), None)
 
 
 def _tolerances_of_no_field(options: dict[str, Any], schema: dict[str, Any] | None) -> list[str]:

@@ -225,6 +225,7 @@ def _plan(
                 "options": suite.scorer.options,
                 "graded": suite.scorer.graded,
                 "items": len(suite.items),
+                "left_out": suite.left_out,
             }
             for suite in suites
         },

@@ -1,11 +1,12 @@
 """Whether an answer keeps to its workload's JSON Schema: sentences for people, none when it does. Pure."""
 
-import json
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.exceptions import Unresolvable
+
+from shared import json_text
 
 MOST_SENTENCES = 5
 
@@ -15,7 +16,7 @@ def schema_errors(text: str, schema: dict[str, Any] | None) -> list[str]:
     if schema is None:
         return []
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json_text.parse(text)
         validator = Draft202012Validator(schema, registry=Registry())
         errors = sorted(validator.iter_errors(value), key=lambda e: [str(part) for part in e.absolute_path])
     except ValueError as error:
@@ -31,7 +32,3 @@ def _sentence(path: list[Any], message: str) -> str:
     where = ".".join(str(part) for part in path)
     short = message if len(message) <= 300 else message[:300] + "..."
     return f"{where}: {short}" if where else short
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

@@ -83,6 +83,8 @@ W = "workloads.support-triage"
         ("consistency = {answers = 1}", [f"{W}.consistency.answers is 1", "one answer agrees with itself"]),
         ("consistency = {temperature = 0}", [f"{W}.consistency.temperature is 0", "greater than 0"]),
         ('scorer = "json_fields"', ["needs an answer_schema", 'scorer = "exact"']),
+        ('answer_schema = {type = "array"}\nscorer = "json_fields"', ['accepts the type "array"', '"type": "object"']),
+        ('answer_schema = {required = ["a"]}\nscorer = "json_fields"', ["accepts an array", '"type": "object"']),
         (
             'colour = "red"',
             [f"{W}.colour is not a known key", "'red'", "known: answer_schema, base, consistency, desk"],

@@ -1,11 +1,14 @@
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.errors import Unusable
 from training.suites import choose, exact, json_fields
 from training.suites.score import Attempt
+from training.suites.suite import Suite, read_suites
 
 EXPECTED = '{"queue": "network", "severity": 2, "customer": "Mara Voss"}'
 JSON_FIELDS = json_fields.score
@@ -113,3 +116,30 @@ def test_a_field_with_a_tolerance_is_right_when_it_is_near_enough(
 def test_without_a_tolerance_the_other_fields_stay_strict() -> None:
     scorer = choose("json_fields", {"tolerance": {"a": {"absolute": 1}}}, None).score
     assert scorer(Attempt('{"a": 1, "b": 1}', '{"a": 2, "b": 2}')).fields == {"a": True, "b": False}
+
+
+def lines(path: Path, answers: list[str]) -> Path:
+    rows = []
+    for number, answer in enumerate(answers):
+        asked = [{"role": "user", "content": f"question {number}"}, {"role": "assistant", "content": answer}]
+        rows.append(json.dumps({"id": f"i{number}", "group": f"g{number}", "messages": asked}))
+    path.write_text("\n".join(rows))
+    return path
+
+
+def read(path: Path) -> Suite:
+    return read_suites([f"holdout={path}:json_fields"], [], None, Path)[0]
+
+
+def test_one_item_that_nobody_can_score_is_left_out_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = read(lines(tmp_path / "items.jsonl", ['{"a": 1}'] * 59 + ['{"a": 1, "a": 2}']))
+    assert [item.id for item in suite.items] == [f"i{number}" for number in range(59)]
+    assert list(suite.left_out) == ["i59"]
+    assert "item i59 is left out for every version" in capsys.readouterr().err
+
+
+def test_many_items_that_nobody_can_score_are_another_suite_than_was_drawn(tmp_path: Path) -> None:
+    with pytest.raises(Unusable, match=r"item i58 .* not a JSON object.* 2 of 60 items"):
+        read(lines(tmp_path / "items.jsonl", ['{"a": 1}'] * 58 + ["[1]", "text"]))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from shared import json_text
 from training.suites.score import Attempt, Options, SchemaCheck, Score, Scorer
 
 Tolerance = Mapping[str, Mapping[str, float]]  # field -> {"absolute": 0.01} and the like
@@ -30,7 +31,7 @@ def score(
     expected: str, answer: str, schema_check: Callable[[Any], bool] | None, tolerance: Tolerance | None = None
 ) -> Score:
     near = tolerance or {}
-    wanted: dict[str, Any] = json.loads(expected)
+    wanted: dict[str, Any] = json_text.parse(expected)
     given = _parsed(answer)
     schema_valid = None if schema_check is None else given is not _UNREADABLE and schema_check(given)
     if not isinstance(given, dict):
@@ -57,21 +58,10 @@ _UNREADABLE = object()
 
 
 def _parsed(text: str) -> Any:
-    """The value, or _UNREADABLE; NaN and Infinity are not JSON, a name given twice is ambiguous."""
     try:
-        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_once_each)
+        return json_text.parse(text)
     except (ValueError, RecursionError):
         return _UNREADABLE
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a name stands there twice")
-    return dict(pairs)
 
 
 def _fits(wanted: Any, given: Any, allowed: Mapping[str, float] | None) -> bool:

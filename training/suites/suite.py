@@ -1,9 +1,11 @@
 """The suites of one evaluation, as its command line names them: items, their scorer and its options.
 
-Fails: Unusable, naming the flag, the suite, the item and what would be right.
+An item that its scorer cannot score is left out for every version and said. Fails: Unusable, naming the flag, the
+suite, the item and what would be right; also where more than one item in fifty cannot be scored.
 """
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,9 @@ from training.examples import EXAMPLES, Example, read_suite
 from training.suites import Chosen, choose
 from training.suites.score import SchemaCheck
 
+# One item that nobody can score shall not stop every promotion; more of them are another holdout than was drawn.
+MOST_LEFT_OUT = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class Suite:
@@ -22,6 +27,7 @@ class Suite:
     scorer: Chosen
     items: list[Example]
     sha256: str
+    left_out: dict[str, str]  # item -> why it cannot be scored
 
 
 def read_suites(
@@ -78,7 +84,12 @@ def _suite(
     items = read_suite(path)
     if not items:
         raise Unusable(f"--suite {name}: {path} holds no items")
-    for item in items:
-        if wrong := chosen.check_item(item):
-            raise Unusable(f"--suite {name}: item {item.id} of {path}: {wrong}; the scorer {scorer} needs one")
-    return Suite(name, chosen, items, artifacts.sha256_of(path / EXAMPLES if path.is_dir() else path))
+    left_out = {item.id: wrong for item in items if (wrong := chosen.check_item(item))}
+    if len(left_out) > MOST_LEFT_OUT * len(items):
+        first, wrong = next(iter(left_out.items()))
+        many = f"; {len(left_out)} of {len(items)} items are like that" if len(left_out) > 1 else ""
+        raise Unusable(f"--suite {name}: item {first} of {path}: {wrong}; the scorer {scorer} needs one{many}")
+    for item_id, wrong in left_out.items():
+        print(f"suite {name}: item {item_id} is left out for every version: {wrong}", file=sys.stderr)
+    items = [item for item in items if item.id not in left_out]
+    return Suite(name, chosen, items, artifacts.sha256_of(path / EXAMPLES if path.is_dir() else path), left_out)

@@ -98,6 +98,9 @@ def test_an_editor_that_adds_a_line_end_has_changed_nothing(text: str) -> None:
 def test_schema_errors_say_where_and_what() -> None:
     assert schema_errors('{"queue": 3}', SCHEMA) == ["queue: 3 is not of type 'string'"]
     assert schema_errors('{"queue": NaN}', SCHEMA) == ["it is not JSON: NaN is not JSON"]
+    assert schema_errors('{"queue": "a", "queue": "b"}', SCHEMA) == [
+        "it is not JSON: the name 'queue' stands in one object twice"
+    ]
     assert schema_errors("anything", None) == []
     assert schema_errors('{"queue": ' + "[" * 100_000 + "]" * 100_000 + "}", SCHEMA)
 
