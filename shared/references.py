@@ -99,7 +99,7 @@ def _resolve_workload(where: str, workload: Table, beside: Path) -> Iterator[str
         try:
             workload["answer_schema"] = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            workload["answer_schema"] = {"type": "object"}  # stands in for it, so that nothing more is said about this key
+            workload["answer_schema"] = {"type": "object"}  # stands in, so that nothing more is said about this key
             yield f"{where}.answer_schema is {schema!r}, but {path} cannot be read as JSON: {error}"
 
 
