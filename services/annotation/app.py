@@ -80,6 +80,7 @@ def build_app(shared: SharedSettings, settings: AnnotationSettings, desk: DeskSe
     when the database or the bus is away.
     """
     deployment = shared.deployment()
+    known_gold = read_gold(deployment.workloads)  # a broken file is told now, and not when the far desk comes
     engine, bus = open_database(shared.database, SERVICE), open_bus(shared.bus)
     require(engine, Path(__file__).parent)
     _bring_index_up_to_date(engine, deployment)
@@ -87,7 +88,7 @@ def build_app(shared: SharedSettings, settings: AnnotationSettings, desk: DeskSe
     local = LocalDesk(engine, deployment.workloads, service=SERVICE, now=utc_now, hold_seconds=settings.hold_seconds)
     here = shared.url_of(SERVICE)
     far = far_desk(desk, deployment.workloads, here) if desk is not None and desk.url else None
-    gold = read_gold(deployment.workloads) if far else {}
+    gold = known_gold if far else {}
     parts = _parts(engine, bus, deployment, far or local, settings, gold)
 
     @asynccontextmanager

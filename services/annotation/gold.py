@@ -22,6 +22,8 @@ from shared.db import put
 from shared.errors import BadConfig
 from shared.workloads import Workload
 
+LINE = '{"messages": [{"role": "user", "content": "..."}], "answer": "...", "verdict": "fix", "ideal": "..."}'
+
 
 class Gold(BaseModel):
     """A line of the file."""
@@ -53,7 +55,7 @@ def _read(name: str, path: Path) -> list[Gold]:
     found = []
     where = f"workloads.{name}.desk.gold: {path}"
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8").split("\n")  # splitlines ends a line at U+2028, too, which texts may hold
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"{where} cannot be read: {error}") from error
     for number, line in enumerate(lines, 1):
@@ -64,7 +66,8 @@ def _read(name: str, path: Path) -> list[Gold]:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"])
-            raise BadConfig(f"{where} line {number}: {place} {first['msg']}".replace("  ", " ")) from error
+            said = f"{where}, line {number}: {place} {first['msg']}".replace("  ", " ")
+            raise BadConfig(f"{said}\nA line of such a file is {LINE}") from error
     if not found:
         raise BadConfig(f"{where} has no line; leave the key out")
     return found

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from services.scheduler import routes
 from services.scheduler.consumer import SERVICE, consumer
+from services.scheduler.item_files import check_item_files
 from services.scheduler.launcher import LocalLauncher
 from services.scheduler.presets import known_presets
 from services.scheduler.requests import Intake
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 def build_app(shared: SharedSettings, own: SchedulerSettings) -> FastAPI:
     """Everything wired, nothing started; the app's lifespan starts and stops the background parts."""
     deployment = shared.deployment()
+    check_item_files(deployment)
     engine = open_database(shared.database, SERVICE)
     require(engine, Path(__file__).parent)
     bus = open_bus(shared.bus)

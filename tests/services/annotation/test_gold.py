@@ -3,13 +3,16 @@ from pathlib import Path
 
 import pytest
 
+from services.annotation.app import build_app
 from services.annotation.desk import Source, Verdict
 from services.annotation.desk_figures import desk_figures
 from services.annotation.filling import collect, fill
 from services.annotation.gold import read_gold
+from services.annotation.settings import AnnotationSettings
 from services.annotation.tables import CorrectionRow, GoldRow
 from shared.errors import BadConfig, Unavailable
 from shared.ids import uuid7
+from shared.settings import SharedSettings
 from tests.services.annotation.annotation_world import SCHEMA, World, a_workload
 from tests.services.annotation.test_filling import FarDesk
 
@@ -93,3 +96,21 @@ def test_a_wrong_file_is_refused_with_its_line(tmp_path: Path, lines: list[objec
     with pytest.raises(BadConfig, match=r"gold\.jsonl") as refusal:
         read_gold(golden(tmp_path, lines).workloads)
     assert said in str(refusal.value)
+
+
+def test_the_service_does_not_start_on_a_broken_file_even_where_the_desk_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "gold.jsonl").write_text('{"messages": []\n')
+    (tmp_path / "ratchet.toml").write_text(
+        '[models.tiny]\npath = "builtin:tiny"\n[workloads.triage]\nbase = "tiny"\ndesk = {gold = "gold.jsonl"}\n'
+    )
+    settings = SharedSettings(config=tmp_path / "ratchet.toml", data_dir=tmp_path)
+    with pytest.raises(BadConfig, match=r"workloads\.triage\.desk\.gold: .*gold\.jsonl, line 1: .*\nA line of such"):
+        build_app(settings, AnnotationSettings())
+
+
+def test_a_character_that_looks_like_an_end_of_line_ends_none(tmp_path: Path) -> None:
+    line = {**LINES[0], "messages": [{"role": "user", "content": "one\u2028two"}]}
+    world = golden(tmp_path)
+    (tmp_path / "gold.jsonl").write_text(json.dumps(line, ensure_ascii=False), "utf-8")
+    (gold,) = read_gold(world.workloads)["triage"]
+    assert gold.messages[0].content == "one\u2028two"
