@@ -10,17 +10,18 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from starlette.exceptions import HTTPException
 
 from services.gateway import metrics
 from services.gateway.refusals import INVALID, RETRY_AFTER_SECONDS, Refused, bad_request, spool_broken, spool_full
 from services.gateway.routing import RoutingTable
+from services.gateway.wire import decode_object
 from shared import topics
 from shared.bus import Outgoing
 from shared.errors import Unavailable
 from shared.events import FeedbackGiven, encode, utc_now
+from shared.field_words import in_words
 from shared.ids import uuid7
 from shared.sqlite_log import Spool
 from shared.text import Text
@@ -35,7 +36,7 @@ ANSWER_ID = r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{1
 
 
 class FeedbackBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     answer_id: str = Field(description="the answer's x-ratchet-answer-id", json_schema_extra={"pattern": ANSWER_ID})
     thumb: Literal["up", "down"] | None = None
@@ -58,11 +59,22 @@ class FeedbackBody(BaseModel):
         return self
 
 
+def parse_feedback(body: bytes) -> FeedbackBody:
+    """Read as JSON whatever the content type, as the chat route does; refused (400) in words."""
+    values, _ = decode_object(body)
+    try:
+        return FeedbackBody.model_validate(values)
+    except ValidationError as error:
+        errors = error.errors()[:MAX_SENTENCES]
+        raise bad_request("; ".join(_sentence(e)[:MAX_SENTENCE_CHARS] for e in errors), _param(errors[0])) from error
+
+
 def add_routes(
     app: FastAPI, spool: Spool, table: Callable[[], RoutingTable], answered: Callable[[], int], started_at: int
 ) -> None:
-    @app.post("/v1/feedback", status_code=202)
-    async def give_feedback(body: FeedbackBody) -> dict[str, str]:
+    @app.post("/v1/feedback", status_code=202, openapi_extra=_feedback_described())
+    async def give_feedback(request: Request) -> dict[str, str]:
+        body = parse_feedback(await request.body())
         if spool.is_full():
             raise spool_full(spool.max_bytes)
         feedback_id = uuid7()
@@ -103,12 +115,6 @@ def add_error_handlers(app: FastAPI) -> None:
     async def refused(_request: Request, refusal: Refused) -> Response:
         return _response(refusal)
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: RequestValidationError) -> Response:
-        errors = error.errors()[:MAX_SENTENCES]
-        sentences = [_sentence(e)[:MAX_SENTENCE_CHARS] for e in errors]
-        return _response(bad_request("; ".join(sentences), _param(errors[0])))
-
     @app.exception_handler(HTTPException)
     async def http_error(_request: Request, error: HTTPException) -> Response:
         return _response(Refused(error.status_code, str(error.detail), INVALID, "http_error"), error.headers)
@@ -134,18 +140,22 @@ def describe_chat(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
+def _feedback_described() -> dict[str, Any]:
+    """For the OpenAPI description: the body is read by hand."""
+    schema = FeedbackBody.model_json_schema()
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
 def _param(error: Any) -> str | None:
-    """The field that is wrong; None when it is the body, whose errors are located by a place in its text."""
-    if error["type"] == "json_invalid":
-        return None
-    return ".".join(str(p) for p in error["loc"][1:])[:MAX_SENTENCE_CHARS] or None
+    """The field that is wrong; None when it is the body as a whole."""
+    return ".".join(str(p) for p in error["loc"])[:MAX_SENTENCE_CHARS] or None
 
 
 def _sentence(error: Any) -> str:
-    if error["type"] == "json_invalid":
-        return f"the body is not usable JSON: {error['ctx']['error']} (character {error['loc'][-1]})"
-    where = ".".join(str(p) for p in error["loc"][1:]) or "the body"
-    return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+    where = ".".join(str(p) for p in error["loc"]) or "the body"
+    if error["type"] == "extra_forbidden":
+        return f"{where} is not a known field; known: {', '.join(FeedbackBody.model_fields)}"
+    return f"{where}: {in_words(error, of_keys='an object')}"
 
 
 def _response(refusal: Refused, headers: Any = None) -> Response:

@@ -4,6 +4,8 @@ Read once, and refused with a sentence when any later reader could stumble over 
 surrogates, NUL), so that what is recorded can always be decoded again. Unknown fields keep their bytes.
 """
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,7 @@ MAX_LABEL_CHARS = 512  # OpenAI's own limit for a metadata value
 
 Fields = Mapping[str, msgspec.Raw]
 _fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_HALF = re.compile("[\ud800-\udfff]")
 _encoder = msgspec.json.Encoder()
 
 
@@ -33,7 +36,7 @@ class ChatRequest:
 
 def parse_chat_request(body: bytes) -> ChatRequest:
     """Refused (400) in words when it is not a chat request that the model and every later reader can use."""
-    values, fields = _decode(body)
+    values, fields = decode_object(body)
     messages = values.get("messages")
     if not isinstance(messages, list):
         what = "is missing" if messages is None else f"is {_kind(messages)}"
@@ -89,7 +92,8 @@ def parameters_of(request: ChatRequest) -> dict[str, msgspec.Raw]:
     return fields
 
 
-def _decode(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]]:
+def decode_object(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]]:
+    """A body's values, and the bytes of each. Refused (400) when a later reader could stumble over it."""
     try:
         values = msgspec.json.decode(body)
         if not isinstance(values, dict):
@@ -100,12 +104,21 @@ def _decode(body: bytes) -> tuple[dict[str, Any], dict[str, msgspec.Raw]]:
     except RecursionError as error:
         raise bad_request(f"the body is nested deeper than {MAX_DEPTH} levels") from error
     except msgspec.DecodeError as error:
-        raise bad_request(f"the body is not usable JSON: {error}") from error
+        raise bad_request(f"the body is not usable JSON: {_why(body, error)}") from error
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
         _refuse_depth(values)
     if b"\\u0000" in body:
         _refuse_nul(values)
     return values, fields
+
+
+def _why(body: bytes, error: msgspec.DecodeError) -> str:
+    """msgspec calls half a surrogate pair a truncated input; Python's reader takes it, and so finds it."""
+    try:
+        text = json.dumps(json.loads(body), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return str(error)
+    return "it contains half a surrogate pair, which is no character; remove it" if _HALF.search(text) else str(error)
 
 
 def _refuse_depth(values: Any) -> None:

@@ -61,12 +61,18 @@ def test_feedback_that_comes_before_its_answer_is_kept(gateway: GatewayProcess) 
         ({"answer_id": uuid7(), "thumb": "sideways"}, "thumb"),
         ({"answer_id": uuid7(), "score": 1.5}, "score"),
         ({"answer_id": uuid7(), "score": "high"}, "score"),
+        ({"answer_id": uuid7(), "score": "1"}, "score: should be a number, without quotes"),
+        ({"answer_id": uuid7(), "score": True}, "score: should be a number, without quotes"),
+        ({"answer_id": 5, "thumb": "up"}, "answer_id: should be a text in quotes"),
+        ({"answer_id": uuid7(), "thumb": True}, "thumb: should be 'up' or 'down'"),
+        ({"answer_id": uuid7(), "thumb": "up", "comment": ["x"]}, "comment: should be a text in quotes"),
+        ({"answer_id": uuid7(), "thumb": "up", "comment": "x" * 20_001}, "comment: has 20001 characters; at most"),
         ({"answer_id": uuid7(), "comment": "only words"}, "at least one of"),
         ({"answer_id": uuid7(), "thumb": "up", "comment": "a\0b"}, "NUL"),
-        ({"answer_id": uuid7(), "thumb": "up", "comment": "a\ud800"}, "half a surrogate pair"),
-        ({"answer_id": uuid7(), "suggested_answer": "\udc00b"}, "half a surrogate pair"),
-        ({"answer_id": uuid7(), "thumb": "\ud800"}, "thumb"),
-        ({"answer_id": "\ud800", "thumb": "up"}, "answer_id"),
+        ({"answer_id": uuid7(), "thumb": "up", "comment": "a\ud800"}, "surrogate pair"),
+        ({"answer_id": uuid7(), "suggested_answer": "\udc00b"}, "surrogate pair"),
+        ({"answer_id": uuid7(), "thumb": "\ud800"}, "surrogate pair"),
+        ({"answer_id": "\ud800", "thumb": "up"}, "surrogate pair"),
         ({"answer_id": uuid7(), "thumb": "up", "\ud800": 1}, "the body"),
         ({"answer_id": uuid7(), "thumb": "up", "stars": 5}, "stars"),
         ({"answer_id": uuid7(), "thumb": "up"} | {f"star{n}": n for n in range(10_000)}, "star0"),
@@ -106,7 +112,7 @@ def test_what_is_no_answers_id_is_said_in_words(answer_id: str) -> None:
 def test_malformed_json_is_said_in_a_sentence(gateway: GatewayProcess) -> None:
     error = post(gateway, b'{"thumb": "up",, "score": 1}').json()["error"]
     assert error["message"].startswith("the body is not usable JSON: ")
-    assert error["message"].endswith("(character 15)")
+    assert error["message"].endswith("(byte 15)")
 
 
 def test_openapi_describes_every_route_and_the_hot_one(gateway: GatewayProcess) -> None:
@@ -121,3 +127,22 @@ def test_ready_and_status_say_what_serves(gateway: GatewayProcess) -> None:
     assert status["plan_version"] == 0
     assert status["workloads"]["plain"]["share"] == 1.0
     assert status["spool_max_bytes"] == 1 << 30
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_feedback_is_json_whatever_its_content_type_says(gateway: GatewayProcess, content_type: str | None) -> None:
+    content = json.dumps({"answer_id": uuid7(), "score": 1}).encode()
+    headers = {} if content_type is None else {"content-type": content_type}
+    assert gateway.client.post("/v1/feedback", content=content, headers=headers).status_code == 202
+
+
+@pytest.mark.parametrize("nested", [b"[" * 5000, b'{"comment":' + b"[" * 5000 + b"]" * 5000 + b"}"])
+def test_feedback_that_is_nested_too_deep_is_told_as_on_the_chat_route(gateway: GatewayProcess, nested: bytes) -> None:
+    chat = gateway.client.post("/v1/chat/completions", content=nested).json()
+    assert post(gateway, nested).json() == chat
+    assert "nested deeper than 200 levels" in chat["error"]["message"]
+
+
+def test_the_description_of_feedback_has_its_fields(gateway: GatewayProcess) -> None:
+    described = gateway.client.get("/openapi.json").json()["paths"]["/v1/feedback"]["post"]["requestBody"]
+    assert set(described["content"]["application/json"]["schema"]["properties"]) == set(FeedbackBody.model_fields)
