@@ -5,7 +5,9 @@ Alone in its module since `ratchet gate` reads it without a deployment.
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationInfo, field_validator
+
+from shared.text import Text
 
 Share = Annotated[float, Field(ge=0, le=1)]
 DECISIONS = 5  # that a holdout version carries unless alpha_budget says otherwise
@@ -14,7 +16,7 @@ DECISIONS = 5  # that a holdout version carries unless alpha_budget says otherwi
 class Gate(BaseModel):
     """What a candidate must show before it serves."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     alpha_budget: Annotated[float, Field(gt=0, le=1)] | None = None  # of one holdout version; None: 5 x alpha
@@ -25,7 +27,9 @@ class Gate(BaseModel):
     general_margin: Share = 0.03  # how much general ability may fall
     slice_margin: Share = 0.08  # how much one slice of the holdout may fall
     slice_min_groups: Annotated[int, Field(ge=1)] = 100  # a smaller slice need not prove that it did not fall
-    must_pass: tuple[str, ...] = ()  # slices in which every answer has to be right, such as a safety list
+    must_pass: Annotated[
+        tuple[Text, ...], Strict(False)
+    ] = ()  # slices in which every answer has to be right, such as a safety list
     length_change: Annotated[float, Field(gt=0)] = 0.3  # of the median answer's length, up or down
     latency_ratio: Annotated[float, Field(gt=1)] = 1.2  # of the 95th percentile; where answers were timed
 

@@ -5,6 +5,7 @@ A bad file is refused as a whole with every mistake in it: the key, the value fo
 """
 
 import json
+import re
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,21 +13,41 @@ from typing import Annotated, Any, Literal
 
 import jsonschema
 from apscheduler.triggers.cron import CronTrigger
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from shared import own_scorers, scorer_options
 from shared.errors import BadConfig
+from shared.field_words import in_words
 from shared.gate_policy import Gate, Share
 from shared.references import choice, resolve, unknown_bases
 from shared.schema_references import broken_references
+from shared.text import Text
 
 MOST_SHOWN_CHARACTERS = 200
 
-WorkloadName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def _is_name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError("should be made of a-z, 0-9 and -, at most 63 of them, the first no -; such as support-triage")
+    return value
+
+
+WorkloadName = Annotated[str, AfterValidator(_is_name)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class Price(_Section):
@@ -108,7 +129,7 @@ class Consistency(_Section):
 
 class Workload(_Section):
     base: str  # a name of [models]
-    system_prompt: str | None = None
+    system_prompt: Text | None = None
     answer_schema: dict[str, Any] | None = None
     scorer: str = "exact"
     scorer_options: dict[str, Any] = Field(default={}, validate_default=True)  # docs/scorers.md
@@ -236,10 +257,12 @@ def read_deployment(path: Path) -> Deployment:
 
 
 def _sentences(error: Any) -> list[str]:
-    said = str(error["msg"]).removeprefix("Value error, ")
+    said = in_words(error, of_keys="a table")
     if not error["loc"]:
         return said.splitlines()  # the file as a whole: each line names its key
     key = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    if error["type"] == "dict_type" and error["loc"][-1] == "answer_schema":
+        said = 'should be a file, such as "triage.schema.json", or a table'
     if error["type"] == "missing":
         return [f"{key} is missing; it is required"]
     if error["type"] == "extra_forbidden":

@@ -20,6 +20,7 @@ from services.promotion.gate import Outcome, Policy, Verdict, judge
 from services.promotion.measurement import Side
 from services.promotion.result_files import read_side
 from shared.errors import Unusable
+from shared.field_words import in_words
 from shared.gate_policy import Gate
 
 STATUS = {Outcome.PROMOTE: 0, Outcome.REJECT: 1, Outcome.INCONCLUSIVE: 2}
@@ -74,7 +75,7 @@ def read_policy(file: Path | None) -> Gate:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Unusable(f"{file} cannot be read as TOML: {error}") from error
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {in_words(e, of_keys='a table')}" for e in error.errors())
         raise Unusable(f"{file} is no policy: {said}; the keys are {', '.join(Gate.model_fields)}") from error
 
 
@@ -88,6 +89,7 @@ def as_json(verdict: Verdict, policy: Gate) -> str:
         "reasons": verdict.reasons,
         "figures": verdict.figures and dataclasses.asdict(verdict.figures),
         "guards": [dataclasses.asdict(guard) for guard in verdict.guards],
+        "contamination": verdict.leakage and dataclasses.asdict(verdict.leakage),  # null: files tell of no training
         "policy": policy.model_dump(mode="json", exclude={"holdout_share", "alpha_budget", "holdout_growth"}),
     }
     return json.dumps(found, indent=1, allow_nan=False)

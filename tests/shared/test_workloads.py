@@ -57,7 +57,7 @@ W = "workloads.support-triage"
 @pytest.mark.parametrize(
     ("mistake", "said"),
     [
-        ("preset = 5", [f"{W}.preset is 5", "valid string"]),
+        ("preset = 5", [f"{W}.preset is 5: should be a text in quotes"]),
         ('scorer = "bleu"', [f"{W}.scorer is 'bleu'", "exact, json_fields"]),
         ('scorer = "stile"', [f"{W}.scorer is 'stile'", "did you mean 'style'?"]),
         ('scorer = "style"', [f"{W}.scorer_options", "at least one rule is needed", "max_words"]),
@@ -101,9 +101,25 @@ W = "workloads.support-triage"
         ('answer_schema = {properties = {a = {"$ref" = "#/x/y"}}, x = {y = {"$ref" = "no.json"}}}', ["'no.json'"]),
         ('answer_schema = "none.json"', [f"{W}.answer_schema is 'none.json'", "cannot be read as JSON"]),
         ('answer_schema = {type = "objekt"}', [f"{W}.answer_schema", "should be a JSON Schema", "objekt"]),
-        ("answer_schema = 3", [f"{W}.answer_schema is 3", "valid dictionary"]),
+        ("answer_schema = 3", [f"{W}.answer_schema is 3: should be a file, such as", "or a table"]),
         ("gate = {alpha = 0}", [f"{W}.gate.alpha is 0", "greater than 0"]),
-        ('gate = {alpha = "small"}', [f"{W}.gate.alpha is 'small'", "valid number"]),
+        ('gate = {alpha = "small"}', [f"{W}.gate.alpha is 'small': should be a number, without quotes"]),
+        ("gate = {alpha = true}", [f"{W}.gate.alpha is True: should be a number, without quotes"]),
+        ('gate = {min_groups = "200"}', [f"{W}.gate.min_groups is '200': should be a whole number, without quotes"]),
+        ("gate = {min_groups = 1e3}", [f"{W}.gate.min_groups is 1000.0: should be a whole number, such as 1000"]),
+        ("gate = {min_groups = true}", [f"{W}.gate.min_groups is True: should be a whole number"]),
+        ('gate = {must_pass = "safety"}', [f"{W}.gate.must_pass is 'safety': should be a list, such as"]),
+        ("gate = {must_pass = [1]}", [f"{W}.gate.must_pass.0 is 1: should be a text in quotes"]),
+        ("grouping = {ignore_digits = 1}", [f"{W}.grouping.ignore_digits is 1: should be true or false"]),
+        ('trigger = {min_new_examples = "5"}', [f"{W}.trigger.min_new_examples is '5': should be a whole number"]),
+        ("trigger = {cron = 5}", [f"{W}.trigger.cron is 5: should be a text in quotes"]),
+        (
+            'system_prompt = "ab\\u0000c"',
+            [
+                f"{W}.system_prompt is 'ab\\x00c': contains a NUL character at character 3",
+                "cannot be stored; remove it",
+            ],
+        ),
         ("gate = {alpha = nan}", [f"{W}.gate.alpha is nan", "finite number"]),
         ("trigger = {cooldown_minutes = inf}", [f"{W}.trigger.cooldown_minutes is inf", "finite number"]),
         (
@@ -114,9 +130,9 @@ W = "workloads.support-triage"
         ("gate = {holdout_growth = 0}", [f"{W}.gate.holdout_growth is 0", "greater than 0"]),
         ("gate = {floor = 3}", [f"{W}.gate.floor is 3", "less than or equal to 1"]),
         ("gate = {min_groups = 5}", [f"{W}.gate.min_groups is 5", "greater than or equal to 20"]),
-        ("gate = {min_groups = 20.5}", [f"{W}.gate.min_groups is 20.5", "valid integer"]),
+        ("gate = {min_groups = 20.5}", [f"{W}.gate.min_groups is 20.5: should be a whole number"]),
         ("gate = {holdout_share = 1}", [f"{W}.gate.holdout_share is 1", "less than 1"]),
-        ("gate = 7", [f"{W}.gate is 7", "valid dictionary"]),
+        ("gate = 7", [f"{W}.gate is 7: should be a table"]),
         ("trigger = {min_new_examples = 0}", [f"{W}.trigger.min_new_examples is 0", "greater than or equal to 1"]),
         ("trigger = {cooldown_minutes = -1}", [f"{W}.trigger.cooldown_minutes is -1", "greater than or equal to 0"]),
         ('trigger = {cron = "at two"}', [f"{W}.trigger.cron is 'at two'", '"0 2 * * *"']),
@@ -143,9 +159,9 @@ def test_a_mistake_in_a_workload_names_key_value_and_what_would_be_right(
         ("[models]\n[workloads]\n", ["no workload is declared", "[workloads.support-triage]"]),
         (GOOD.replace('base = "tiny"', ""), [f"{W}.base is missing"]),
         (GOOD.replace('base = "tiny"', 'base = "small"'), [f"{W}.base is 'small'", "known: tiny"]),
-        (GOOD.replace("support-triage", '"Support Triage"'), ["Support Triage", "pattern"]),
+        (GOOD.replace("support-triage", '"Support Triage"'), ["Support Triage", "made of a-z, 0-9 and -"]),
         (GOOD.replace('path = "builtin:tiny"', ""), ["models.tiny.path is missing"]),
-        (GOOD.replace('path = "builtin:tiny"', "path = 1"), ["models.tiny.path is 1", "valid string"]),
+        (GOOD.replace('path = "builtin:tiny"', "path = 1"), ["models.tiny.path is 1: should be a text in quotes"]),
         (GOOD + "[models.tiny.x]\n", ["models.tiny.x is not a known key"]),
         (GOOD + "[model.tiny]\n", ["model is not a known key", "did you mean 'models'?"]),
         (GOOD.replace("builtin:tiny", "builtin:nope"), ["models.tiny.path is 'builtin:nope'", "known: builtin:tiny"]),
@@ -154,7 +170,7 @@ def test_a_mistake_in_a_workload_names_key_value_and_what_would_be_right(
         (GOOD.replace("builtin:tiny", "models/of/mine"), ["models.tiny.path is 'models/of/mine'", '"org/model"']),
         (GOOD.replace("builtin:tiny", "./ratchet.toml"), ["is no folder"]),
         (GOOD.replace("builtin:tiny", ""), ["models.tiny.path is ''", '"org/model"']),
-        (GOOD.replace("[models.tiny]", "[models]\ntiny = 1\n[other]"), ["models.tiny is 1"]),
+        (GOOD.replace("[models.tiny]", "[models]\ntiny = 1\n[other]"), ["models.tiny is 1: should be a table"]),
         ("models = 3\nworkloads = 4\n", ["models is 3", "workloads is 4"]),
         ("[models.tiny\n", ["cannot be read as TOML", "line 1"]),
     ],
@@ -232,3 +248,15 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ratchet.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadConfig, match="cannot be read as TOML"):
         read_deployment(tmp_path / "ratchet.toml")
+
+
+def test_a_whole_number_is_a_number_and_an_array_a_list(tmp_path: Path) -> None:
+    text = GOOD + 'gate = {floor = 0, must_pass = ["safety"]}\ntrigger = {cooldown_minutes = 5}\n'
+    workload = read(tmp_path, text).workloads["support-triage"]
+    assert (workload.gate.floor, workload.gate.must_pass, workload.trigger.cooldown_minutes) == (0, ("safety",), 5)
+
+
+def test_no_mistake_is_told_in_the_words_of_a_programming_language(tmp_path: Path) -> None:
+    text = "models = {tiny = {path = 1, price = 2}}\n[workloads.t]\nbase = 1\ngate = 5\ndesk = {gold = []}\n"
+    for word in ("Input", "String", "instance", "dictionary", "tuple", "pattern", "Value error"):
+        assert word not in refusal(tmp_path, text)

@@ -57,7 +57,7 @@ def test_a_policy_file_sets_what_is_asked_for(write: Write, capsys: pytest.Captu
     assert "at least +50.0 points" in capsys.readouterr().out
     assert gate(*files, "--policy", write("policy.toml", ["floor = 5", "apha = 0.1"])) == 3
     said = capsys.readouterr().err
-    assert "floor: Input should be less than or equal to 1" in said
+    assert "floor: should be less than or equal to 1" in said
     assert "apha: Extra inputs are not permitted" in said
 
 
