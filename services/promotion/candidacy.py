@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from services.promotion import metrics
+from services.promotion.ancestry import ancestors
 from services.promotion.evaluation_reading import (
     Evaluation,
     another_adapter,
@@ -30,6 +31,7 @@ from services.promotion.evaluation_reading import (
 )
 from services.promotion.fleet import Fleet, verified_adapter
 from services.promotion.gate import Outcome, Policy, Verdict, judge
+from services.promotion.guards import Leakage
 from services.promotion.report_data import Report
 from services.promotion.reporting import Case, report_sha256, seal_report
 from services.promotion.repository import Registry
@@ -166,13 +168,19 @@ class Candidacy:
             case = replace(case, evaluation=evaluation)
             if (mistaken := self._mistaken(case, evaluation)) is not None:
                 return case, _hopeless(mistaken)
-            leakage = find_leakage(evaluation, case.champion, row.version, row.snapshot_uri or "")
+            leakage = self._leakage(case, evaluation)
         except Unusable as error:
             return case, _hopeless(str(error))
         with reading(self.engine) as session:
             case = replace(case, account=open_account(Registry(session), case))
         champion, candidate = evaluation.side(case.champion), evaluation.side(row.version)
         return case, judge(champion, candidate, self._policy(row.workload), leakage, case.account)
+
+    def _leakage(self, case: Case, evaluation: Evaluation) -> Leakage:
+        with reading(self.engine) as session:
+            line = ancestors(Registry(session), case.champion)
+        ancestry = {row.version: row.snapshot_uri for row in line if row.snapshot_uri}
+        return find_leakage(evaluation, case.champion, case.row.version, case.row.snapshot_uri or "", ancestry)
 
     def _mistaken(self, case: Case, evaluation: Evaluation) -> str | None:
         """Why this is not the evaluation that was ordered, in words."""

@@ -1,4 +1,4 @@
-"""An evaluation's sealed folder, as the gate and the report need it; a snapshot's ids, for the search for leaks.
+"""An evaluation's sealed folder, as the gate and the report need it; snapshots' examples, for the search for leaks.
 
 Fails: ArtifactInvalid when a folder does not verify, Unusable naming file and line when its content is not what an
 evaluation holds. Numbers are passed on as they are, NaN included: judging them is the gate's part.
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import jsonschema
 import msgspec
 
+from services.promotion.contamination import Text, find_overlaps, text_of
 from services.promotion.guards import Leakage
 from services.promotion.measurement import Item, Side
 from shared.artifacts import path_of, verify
@@ -46,6 +47,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 class _Example(msgspec.Struct, frozen=True):
     id: str
     group: str
+    messages: list[dict[str, Any]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +112,43 @@ def strangers(evaluation: Evaluation, version: str, holdout_uri: str) -> str | N
     )
 
 
-def find_leakage(evaluation: Evaluation, champion: str, candidate: str, snapshot_uri: str) -> Leakage:
-    """What of the holdout stands in a training snapshot: whole prompt groups, and examples."""
-    examples = _read_lines(_snapshot(snapshot_uri) / _EXAMPLES, _Example)
+def find_leakage(
+    evaluation: Evaluation,
+    champion: str,
+    candidate: str,
+    snapshot_uri: str,
+    ancestry: Mapping[str, str] | None = None,
+) -> Leakage:
+    """What of the holdout stands in a training snapshot, or in one of its ancestry's: groups, examples, texts.
+
+    ancestry: snapshot URIs by version. One that cannot be read any more is named in the result: old folders may be
+    thrown away, and no weights came from there. The candidate's own has to be there.
+    """
+    examples = {e.id: e for e in _read_lines(_snapshot(snapshot_uri) / _EXAMPLES, _Example)}
+    searched, unsearched = [candidate], []
+    for version, uri in (ancestry or {}).items():
+        try:
+            examples.update((e.id, e) for e in _read_lines(_snapshot(uri) / _EXAMPLES, _Example))
+            searched.append(version)
+        except Unusable:
+            unsearched.append(version)
     held = [*evaluation.of(champion, HOLDOUT), *evaluation.of(candidate, HOLDOUT)]
     return Leakage(
-        groups=frozenset({e.group for e in examples} & {line.group for line in held}),
-        examples=frozenset({e.id for e in examples} & {line.item for line in held}),
+        groups=frozenset({e.group for e in examples.values()} & {line.group for line in held}),
+        examples=frozenset(examples.keys() & {line.item for line in held}),
+        overlaps=tuple(find_overlaps([_text(e) for e in examples.values()], [_question(line) for line in held])),
+        searched=len(examples),
+        versions=tuple(searched),
+        unsearched=tuple(unsearched),
     )
+
+
+def _text(example: _Example) -> Text:
+    return text_of(example.id, example.group, example.messages)
+
+
+def _question(line: Line) -> Text:
+    return text_of(line.item, line.group, line.messages, line.expected)
 
 
 def _snapshot(uri: str) -> Path:

@@ -87,6 +87,7 @@ class Verdict:
     figures: Figures | None = None  # None: the two sides cannot be compared
     guards: tuple[Guard, ...] = ()
     looked: bool = False  # luck had a chance: this decision spends alpha
+    leakage: Leakage | None = None  # None: there was nothing to search
 
 
 def judge(
@@ -99,12 +100,12 @@ def judge(
     holes = objections(champion, candidate) + _missing(champion, candidate, policy)
     cut = cut_off(champion, candidate)
     if holes:
-        return Verdict(Outcome.INCONCLUSIVE, (*holes, *cut))
+        return Verdict(Outcome.INCONCLUSIVE, (*holes, *cut), leakage=leakage)
     figures = measure(champion, candidate)
     guards = _guards(champion, candidate, policy, leakage)
     shut = _shut(figures, guards, policy, account)
     outcome, reasons = shut or _decide(figures, guards, policy)
-    return Verdict(outcome, (*reasons, *cut), figures, guards, looked=shut is None)
+    return Verdict(outcome, (*reasons, *cut), figures, guards, looked=shut is None, leakage=leakage)
 
 
 def passes(gain: float, p_value: float, alpha: float, floor: float) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
 
+from services.promotion.contamination import Overlap
 from services.promotion.measurement import GroupPair, Item, is_binary, pairs, valid_share
 from services.promotion.statistics import bootstrap_interval, tango_lower_bound
 
@@ -38,10 +39,14 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Leakage:
-    """What of the holdout stood in the candidate's training snapshot."""
+    """What of the holdout stood in the snapshots that the candidate and its ancestry were trained on."""
 
     groups: frozenset[str] = frozenset()
     examples: frozenset[str] = frozenset()
+    overlaps: tuple[Overlap, ...] = ()  # items whose text stood there, under whatever id
+    searched: int = 0  # training examples
+    versions: tuple[str, ...] = ()  # whose snapshots were searched, the candidate first
+    unsearched: tuple[str, ...] = ()  # ancestors whose snapshot cannot be read any more
 
 
 def guard_general(champion: Sequence[Item], candidate: Sequence[Item], margin: float) -> Guard:
@@ -83,16 +88,35 @@ def guard_schema(champion: Sequence[Item], candidate: Sequence[Item]) -> Guard |
 
 
 def guard_leakage(leakage: Leakage) -> Guard:
-    groups, examples = len(leakage.groups), len(leakage.examples)
-    found = float(max(groups, examples))
+    groups, examples, overlaps = len(leakage.groups), len(leakage.examples), len(leakage.overlaps)
+    found = float(max(groups, examples, overlaps))
     why = "nothing of the holdout stood in the training snapshot"
+    if leakage.searched:
+        why += f", searched by id and by text: {leakage.searched} examples of {len(leakage.versions)} version(s)"
     if found:
-        named = sorted(leakage.examples or leakage.groups)[0]
-        why = (
-            f"leak: {groups} holdout group(s) and {examples} holdout example(s) stood in the candidate's training "
-            f"snapshot, such as {named!r}"
-        )
+        why = f"leak: {groups} holdout group(s) and {examples} holdout example(s) stood in the training snapshot"
+        why += f"{_told(leakage.overlaps)}; such as {_named(leakage)}; discard them or put them into one group"
+    if leakage.unsearched:
+        why += f"; not searched, as the snapshot cannot be read: {', '.join(leakage.unsearched)}"
     return Guard(LEAKAGE, None, found, None, None, None, not found, why, unit="count")
+
+
+def _told(overlaps: Sequence[Overlap]) -> str:
+    """Each kind that was found, with its count."""
+    kinds = {
+        "identical": "the same words",
+        "13-gram": "13 words and more in a row in common",
+        "near-duplicate": "nearly the same words",
+    }
+    counts = [(said, sum(o.kind == kind for o in overlaps)) for kind, said in kinds.items()]
+    return "".join(f", {count} item(s) have {said} as a training example" for said, count in counts if count)
+
+
+def _named(leakage: Leakage) -> str:
+    if leakage.examples or leakage.groups:
+        return repr(sorted(leakage.examples or leakage.groups)[0])
+    first = leakage.overlaps[0]
+    return f"{first.item!r}, which is like the example {first.example!r}"
 
 
 def lower_bound(paired: Sequence[GroupPair]) -> float:

@@ -128,6 +128,27 @@ class Changed(TypedDict):
     candidate_answer: str
 
 
+class Overlap(TypedDict):
+    """A holdout item whose text stands in a training example; services/promotion/contamination.py."""
+
+    kind: Literal["identical", "13-gram", "near-duplicate"]
+    item: str
+    example: str
+    similarity: float  # Jaccard of the word 3-grams
+    shared: str  # words in common, folded
+
+
+class Contamination(TypedDict):
+    """What of the holdout the candidate and its ancestry were trained on; all of it, not a sample."""
+
+    searched: int  # training examples
+    versions: list[str]  # whose snapshots were searched
+    unsearched: list[str]  # ancestors whose snapshot cannot be read any more
+    groups: list[str]
+    examples: list[str]
+    overlaps: list[Overlap]
+
+
 class Lineage(TypedDict):
     run_uri: str | None
     snapshot_id: str | None  # the training snapshot's
@@ -155,4 +176,5 @@ class Report(TypedDict):
     examples_worse: list[Changed]
     lineage: Lineage
     ledger: NotRequired[Ledger | None]  # None: the figures could not be looked at
+    contamination: NotRequired[Contamination | None]  # None: not searched
     harness_sha256: str | None  # of the code that scored both sides

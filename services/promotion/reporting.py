@@ -19,11 +19,13 @@ from services.promotion.ledger import Account
 from services.promotion.measurement import exact_share, valid_share
 from services.promotion.report_data import (
     Changed,
+    Contamination,
     FieldScores,
     General,
     Guard,
     Holdout,
     Ledger,
+    Overlap,
     Paired,
     Policy,
     Report,
@@ -131,6 +133,7 @@ def fill_report(case: Case, verdict: Verdict) -> Report:
             "holdout_uri": case.holdout_uri,
             "adapter_sha256": row.adapter_sha256,
         },
+        contamination=_contamination(verdict.leakage) if verdict.leakage else None,
         harness_sha256=evaluation.side(row.version).harness_sha256 or None if evaluation else None,
     )
 
@@ -144,6 +147,20 @@ def _ledger(case: Case, account: Account, verdict: Verdict) -> Ledger:
         budget=account.budget,
         decisions=account.decisions + looked,
         groups_needed=account.needed if looked else account.missing,
+    )
+
+
+def _contamination(leakage: guards.Leakage) -> Contamination:
+    return Contamination(
+        searched=leakage.searched,
+        versions=list(leakage.versions),
+        unsearched=list(leakage.unsearched),
+        groups=sorted(leakage.groups),
+        examples=sorted(leakage.examples),
+        overlaps=[
+            Overlap(kind=o.kind, item=o.item, example=o.example, similarity=o.similarity, shared=o.shared)
+            for o in leakage.overlaps
+        ],
     )
 
 

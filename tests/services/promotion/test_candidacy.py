@@ -12,7 +12,7 @@ from shared.artifacts import path_of, verify
 from shared.errors import Unusable
 from shared.events import CandidateJudged, JobFailed, PlanChanged, StageChanged
 from tests.services.promotion.model_server_double import ModelServerDouble
-from tests.services.promotion.stage_set import GROUPS, WORKLOAD, Stage, seal_run
+from tests.services.promotion.stage_set import GENERAL, GROUPS, WORKLOAD, Stage, seal_run
 
 
 def test_a_workload_starts_with_its_bare_base_in_the_plan(stage: Stage) -> None:
@@ -215,6 +215,21 @@ def test_a_leak_of_the_holdout_is_rejected(stage: Stage) -> None:
     row = stage.row(event.version)
     assert row.stage == "REJECTED"
     assert row.reasons[0].startswith("leak: 1 holdout group(s)")
+
+
+def test_what_only_the_champion_was_trained_on_refuses_the_candidate_too(stage: Stage) -> None:
+    first = seal_run(stage.artifacts, "job-1", train_groups=("train-1", "hold-041"))
+    assert stage.bring(first, right=20) == stage.champion()
+    stage.annotation.numbers = range(GROUPS + 10)  # group 41 came into the holdout afterwards
+    second = seal_run(stage.artifacts, "job-2")
+    stage.scheduler.scores[first.version] = (20, GENERAL - 2)
+    stage.bring(second, right=40)
+    row = stage.row(second.version)
+    assert row.stage == "REJECTED"
+    assert row.reasons[0].startswith("leak: 1 holdout group(s)")
+    report = json.loads((stage.artifacts / "reports" / second.version / "report.json").read_text())
+    assert report["contamination"]["groups"] == ["hold-041"]
+    assert report["contamination"]["versions"] == [second.version, first.version]
 
 
 def _nan(version: str, line: dict[str, Any]) -> None:

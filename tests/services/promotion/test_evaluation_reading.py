@@ -97,3 +97,34 @@ def test_leaks_are_found_by_group_and_by_example(tmp_path: Path) -> None:
     assert (clean.groups, clean.examples) == (frozenset(), frozenset())
     leaky = find_leakage(read, "t@a", "t@b", snapshot(tmp_path / "leaky", {"x": "g-i2", "i3": "g-y"}))
     assert (leaky.groups, leaky.examples) == (frozenset({"g-i2"}), frozenset({"i3"}))
+
+
+STORY = (
+    "the crane at berth seven stopped while it was lifting a container of frozen fish and the driver heard two bangs"
+)
+
+
+def told(folder: Path, name: str, text: str) -> str:
+    example = {"id": name, "group": f"g-{name}", "messages": [{"role": "user", "content": text}]}
+    with writing(folder, "snapshot", {}) as draft:
+        (draft / "examples.jsonl").write_text(json.dumps(example) + "\n")
+    return uri_of(folder)
+
+
+def test_leaks_are_found_by_text_in_the_candidates_snapshot_and_in_its_ancestrys(tmp_path: Path) -> None:
+    asked = line("i1", messages=[{"role": "user", "content": STORY}], expected="berth 7")
+    read = read_evaluation(sealed(tmp_path, [asked]))
+    clean, leaky = (told(tmp_path / n, n, t) for n, t in (("clean", "a word of thanks"), ("leaky", f"Hi! {STORY}")))
+    assert find_leakage(read, "t@a", "t@b", clean).overlaps == ()
+    for found in (find_leakage(read, "t@a", "t@b", leaky), find_leakage(read, "t@a", "t@b", clean, {"t@a": leaky})):
+        assert [(o.kind, o.item, o.example) for o in found.overlaps] == [("13-gram", "i1", "leaky")]
+    assert (found.searched, found.versions, found.unsearched) == (2, ("t@b", "t@a"), ())
+
+
+def test_an_ancestors_snapshot_that_is_gone_is_named_and_the_candidates_own_is_needed(tmp_path: Path) -> None:
+    read = read_evaluation(sealed(tmp_path, [line()]))
+    gone = str(tmp_path / "gone")
+    found = find_leakage(read, "t@a", "t@b", snapshot(tmp_path / "own", {"x": "g"}), {"t@a": gone})
+    assert (found.versions, found.unsearched) == (("t@b",), ("t@a",))
+    with pytest.raises(ArtifactInvalid):
+        find_leakage(read, "t@a", "t@b", gone)

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from services.promotion.contamination import Overlap
 from services.promotion.gate import Outcome, Policy, Verdict, judge
 from services.promotion.guards import Leakage
 from services.promotion.measurement import Item, Side
@@ -196,6 +197,15 @@ def test_a_leak_is_refused_whatever_the_gain_and_even_with_few_groups() -> None:
         found = verdict(champion, candidate, leakage=leakage)
         assert found.outcome == Outcome.REJECT
         assert found.reasons[0].startswith("leak: 1 holdout group(s)")
+
+
+def test_a_text_that_leaked_is_refused_with_its_kind_and_an_example() -> None:
+    leakage = Leakage(overlaps=(Overlap("near-duplicate", "g0003", "e7", 0.9, "the crane at berth"),), searched=200)
+    found = verdict(leakage=leakage)
+    assert found.outcome == Outcome.REJECT
+    assert "1 item(s) have nearly the same words as a training example; such as 'g0003'" in found.reasons[0]
+    assert not found.looked
+    assert found.leakage == leakage
 
 
 def test_schema_validity_may_fall_by_a_point_and_no_more() -> None:
