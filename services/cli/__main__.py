@@ -44,10 +44,10 @@ app.command(cls=GateCommand)(drift)
 out = console()
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="The file that declares models and workloads [env: RATCHET_CONFIG]")
+    Path | None, typer.Option("--config", help="The file that declares models and workloads \\[env: RATCHET_CONFIG]")
 ]
 DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Folder of everything the embedded parts keep [env: RATCHET_DATA_DIR]")
+    Path | None, typer.Option("--data", help="Folder of everything the embedded parts keep \\[env: RATCHET_DATA_DIR]")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a page for people")]
 WhoOption = Annotated[str, typer.Option("--who", help="Your name, for the audit log", envvar="USER")]

@@ -30,7 +30,8 @@ def gate(
     champion: Annotated[Path, typer.Argument(help="Results of the version that serves, a JSON object a line")],
     candidate: Annotated[Path, typer.Argument(help="Results of the version that wants to, on the same items")],
     policy: Annotated[
-        Path | None, typer.Option(help="TOML with the keys of ratchet.toml's [workloads.NAME.gate]; else the defaults")
+        Path | None,
+        typer.Option(help="TOML with the keys of ratchet.toml's \\[workloads.NAME.gate]; else the defaults"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs")] = False,
 ) -> None:
