@@ -146,9 +146,15 @@ def running_usage(prompt_tokens: int, generated: int) -> dict[str, Any]:
     return {**_usage(prompt_tokens, generated), "completion_tokens_details": None}
 
 
+def model(base: dict[str, Any], adapter: Adapter | None) -> dict[str, Any]:
+    """One of the list; the base where no adapter is given."""
+    if adapter is None:
+        return _model(**base)
+    return _model(adapter.name, adapter.path, adapter.created, parent=base["name"], max_model_len=None)
+
+
 def model_list(base: dict[str, Any], adapters: list[Adapter]) -> dict[str, Any]:
-    own = [_model(a.name, a.path, a.created, parent=base["name"], max_model_len=None) for a in adapters]
-    return {"object": "list", "data": [_model(**base), *own]}
+    return {"object": "list", "data": [model(base, one) for one in (None, *adapters)]}
 
 
 def _model(name: str, root: str, created: int, parent: str | None, max_model_len: int | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Fails: BadConfig at start with what is wrong and what to do: no such folder, pic
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from services.model_server.settings import ModelServerSettings
 from shared.errors import BadConfig
 
 CACHE_BYTES_ON_CPU = 2**30
+COMPOSED_CHARACTERS = 4  # that a normalizer may make one of: a letter and its marks
 CACHE_SHARE_OF_FREE_GPU_MEMORY = 0.8
 SMALL_MODEL_PARAMETERS = 20_000_000  # below, threads cost more than they bring
 
@@ -32,6 +34,17 @@ class Checkpoint:
     @property
     def layers(self) -> int:
         return int(self.model.config.get_text_config().num_hidden_layers)
+
+    @cached_property
+    def most_characters(self) -> int | None:
+        """That one token can stand for; None where the tokenizer may drop text, so that nobody can say."""
+        tokenizer = self.tokenizer.backend_tokenizer
+        keeps_all = getattr(tokenizer.model, "byte_fallback", False) or "ByteLevel" in repr(tokenizer.pre_tokenizer)
+        swallows = any(token.lstrip or token.rstrip for token in tokenizer.get_added_tokens_decoder().values())
+        if swallows or not keeps_all:
+            return None
+        longest = max(map(len, tokenizer.get_vocab()))
+        return longest if tokenizer.normalizer is None else longest * COMPOSED_CHARACTERS
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """special: with the tokens that begin a text; a rendered chat brings its own."""

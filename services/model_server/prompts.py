@@ -6,11 +6,11 @@ import jinja2
 
 from services.model_server.checkpoint import Checkpoint
 from services.model_server.refusals import Refusal, bad_request
-from services.model_server.wire import ChatRequest, CompletionRequest
+from services.model_server.wire import ChatRequest, CompletionRequest, Generation, check_length
 from shared.chat import NotText, content_text
 
 
-def of_chat(base: Checkpoint, request: ChatRequest) -> list[int]:
+def of_chat(base: Checkpoint, request: ChatRequest, max_model_len: int) -> list[int]:
     if base.tokenizer.chat_template is None:
         raise bad_request(
             f"{base.name} has no chat template, so it takes no messages; use /v1/completions.", "messages"
@@ -23,6 +23,7 @@ def of_chat(base: Checkpoint, request: ChatRequest) -> list[int]:
         )
     except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError) as error:
         raise bad_request(f"The chat template refuses these messages: {error}", "messages") from error
+    _refuse_far_too_long(base, rendered, request, max_model_len)
     return _checked(base, _encoded(base, rendered, special=False))
 
 
@@ -30,11 +31,21 @@ def of_completion(base: Checkpoint, prompt: str | list[int]) -> list[int]:
     return _checked(base, _encoded(base, prompt, special=True) if isinstance(prompt, str) else prompt)
 
 
-def of_completions(base: Checkpoint, request: CompletionRequest) -> list[list[int]]:
+def of_completions(base: Checkpoint, request: CompletionRequest, max_model_len: int) -> list[list[int]]:
+    for text in request.prompts:
+        if isinstance(text, str):
+            _refuse_far_too_long(base, text, request, max_model_len)
     prompts = [of_completion(base, prompt) for prompt in request.prompts]
     if not prompts:
         raise bad_request("The prompt cannot be empty.", "prompt")
     return prompts
+
+
+def _refuse_far_too_long(base: Checkpoint, text: str, request: Generation, max_model_len: int) -> None:
+    """What can only be too long is not tokenized first: that takes long, and everybody waits."""
+    most = base.most_characters
+    if most is not None and len(text) > most * max_model_len:
+        check_length(max_model_len + 1, request.asked_tokens(), max_model_len)
 
 
 def _harmless(extra: Any) -> dict[str, Any]:

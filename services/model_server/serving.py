@@ -66,7 +66,7 @@ class Serving:
     async def begin(self, asked: Generation, answer_id: str) -> Job:
         """Hands the request to the engine; a Refusal when it cannot be done."""
         name = asked.model or self.base.name
-        adapter = self._adapter(name)  # from here on this request's own, whatever is unloaded meanwhile
+        adapter = self.held(name)  # from here on this request's own, whatever is unloaded meanwhile
         asked.check()
         if asked.answers > self.engine.max_queue:
             limit = self.engine.max_queue
@@ -100,7 +100,8 @@ class Serving:
         for sequence in job.sequences:
             self.engine.cancel(sequence)
 
-    def _adapter(self, name: str) -> Adapter | None:
+    def held(self, name: str) -> Adapter | None:
+        """None for the base itself; a Refusal for a name that is not here."""
         if name == self.base.name:
             return None
         adapter = self.adapters.get(name)
@@ -109,10 +110,11 @@ class Serving:
         return adapter
 
     def _prompts(self, asked: Generation) -> list[list[int]]:
+        limit = self.capacity.max_model_len
         if isinstance(asked, ChatRequest):
-            return [prompts.of_chat(self.base, asked)]
+            return [prompts.of_chat(self.base, asked, limit)]
         assert isinstance(asked, CompletionRequest)
-        return prompts.of_completions(self.base, asked)
+        return prompts.of_completions(self.base, asked, limit)
 
     def _sequences(
         self, asked: Generation, tokens: list[list[int]], adapter: Adapter | None, job: Job

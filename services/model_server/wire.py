@@ -95,7 +95,7 @@ class Generation(BaseModel):
     ) -> list[Sampling]:
         """One for each choice. Refuses what does not fit the model's length."""
         asked = self.asked_tokens()
-        _check_length(prompt_tokens, asked, max_model_len)
+        check_length(prompt_tokens, asked, max_model_len)
         room = max_model_len - prompt_tokens
         max_tokens = min(room, asked if asked is not None else default_tokens or room)
         return [
@@ -201,9 +201,8 @@ def _check_numbers(asked: Generation) -> None:
         raise bad_request(f"n must be 1 when using greedy sampling, got {asked.choices}.")
     logprobs = asked.asked_logprobs()
     if logprobs is not None and not 0 <= logprobs <= MOST_LOGPROBS:
-        raise bad_request(
-            f"Requested sample logprobs of {logprobs}, which is greater than max allowed: {MOST_LOGPROBS}", "logprobs"
-        )
+        wrong = "negative" if logprobs < 0 else f"greater than max allowed: {MOST_LOGPROBS}"
+        raise bad_request(f"Requested sample logprobs of {logprobs}, which is {wrong}", "logprobs")
 
 
 def _check_range(name: str, value: float | None, must: str, holds: Any) -> None:
@@ -211,7 +210,7 @@ def _check_range(name: str, value: float | None, must: str, holds: Any) -> None:
         raise bad_request(f"{name} {must}, got {value}.", name, value)
 
 
-def _check_length(prompt_tokens: int, asked: int | None, max_model_len: int) -> None:
+def check_length(prompt_tokens: int, asked: int | None, max_model_len: int) -> None:
     if asked is not None and asked > max_model_len:
         raise bad_request(
             f"max_tokens={asked} cannot be greater than max_model_len={max_model_len}. "

@@ -171,6 +171,54 @@ def test_what_cannot_be_done_is_refused_in_words(
     assert list(answer.json()["error"]) == ["message", "type", "param", "code"]
 
 
+def test_less_than_no_logprob_is_not_called_too_many(client: httpx.Client) -> None:
+    for logprobs, says in ((-1, "of -1, which is negative"), (21, "of 21, which is greater than max allowed: 20")):
+        answer = client.post("/v1/completions", json={"prompt": "hello", "logprobs": logprobs})
+        assert (answer.status_code, says in answer.json()["error"]["message"]) == (400, True)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+@pytest.mark.parametrize(("max_tokens", "says"), [(8, "contains at least 257 input tokens"), (999, "max_tokens=999")])
+def test_what_is_far_too_long_is_refused_before_it_is_tokenized(
+    server: tuple[str, Serving],
+    client: httpx.Client,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    max_tokens: int,
+    says: str,
+) -> None:
+    def never(*_: Any, **__: Any) -> list[int]:
+        raise AssertionError("it was tokenized")
+
+    most = server[1].base.most_characters
+    assert most is not None
+    monkeypatch.setattr("services.model_server.prompts._encoded", never)
+    text = "y" * (most * 256 + 1)
+    answer = client.post(
+        path, json={"prompt": text, "messages": [{"role": "user", "content": text}], "max_tokens": max_tokens}
+    )
+    assert answer.status_code == 400
+    assert says in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [
+        ("GET", "/v1/nothing", 404, "NotFoundError"),
+        ("GET", "/v1/chat/completions", 405, "MethodNotAllowedError"),
+        ("GET", "/v1/models/gone", 404, "NotFoundError"),
+    ],
+)
+def test_a_path_or_method_that_is_not_there_is_told_in_openai_s_shape(
+    client: httpx.Client, method: str, path: str, status: int, kind: str
+) -> None:
+    answer = client.request(method, path)
+    error = answer.json()["error"]
+    assert (answer.status_code, list(error)) == (status, ["message", "type", "param", "code"])
+    assert (error["type"], error["code"]) == (kind, status)
+    assert answer.headers.get("allow") == ("POST" if status == 405 else None)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -214,6 +262,7 @@ def test_text_in_any_language_comes_and_goes(client: httpx.Client) -> None:
 def test_the_openai_client_understands_it(server: tuple[str, Serving], loaded: None) -> None:
     sdk = openai.OpenAI(base_url=f"{server[0]}/v1", api_key="none")
     assert [model.id for model in sdk.models.list()] == ["small", "a", "b", "c"]
+    assert [sdk.models.retrieve(name).id for name in ("small", "b")] == ["small", "b"]
     asked = {"model": "a", "messages": HELLO, "temperature": 0, "max_tokens": 8}
     whole = sdk.chat.completions.create(**asked)  # type: ignore[call-overload]
     parts = list(sdk.chat.completions.create(**asked, stream=True))  # type: ignore[call-overload]
