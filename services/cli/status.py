@@ -115,8 +115,9 @@ def _decisions_left(ledger: dict[str, Any] | None) -> str | None:
 def _waiting(store: dict[str, Any]) -> str | None:
     if "waiting" not in store:
         return None
-    # Chosen, and shown when a similar one is done or tomorrow's budget is there.
-    return f"{store['waiting']} ({store['nominated']} more chosen)" if store.get("nominated") else str(store["waiting"])
+    # Nominated, and not shown: something like it was shown lately, or there is no room in today's budget.
+    held = f" ({store['nominated']} held back: repeats, or over today's budget)" if store.get("nominated") else ""
+    return f"{store['waiting']}{held}"
 
 
 def _holdout(store: dict[str, Any]) -> str | None:
