@@ -95,8 +95,9 @@ def _budget(name: str, workload: Workload, now: Figures) -> list[str]:
     if now.nominated == 0 or now.shown_today < workload.selection.daily_budget:
         return []
     return [
-        f"today's budget of {workload.selection.daily_budget} items is spent; of {now.nominated} held back those that repeat nothing "
-        f"shown lately wait for tomorrow; raise daily_budget in [workloads.{name}.selection] if the experts have time"
+        f"today's budget of {workload.selection.daily_budget} items is spent; of {now.nominated} held "
+        f"back those that repeat nothing shown lately wait for tomorrow; raise daily_budget in "
+        f"[workloads.{name}.selection] if the experts have time"
     ]
 
 

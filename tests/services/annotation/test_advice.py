@@ -62,7 +62,8 @@ def test_missing_group_keys_are_said_aloud() -> None:
 
 
 def test_a_spent_budget_names_what_waits() -> None:
-    assert "100 items is spent; of 37 held back those that repeat nothing" in said({"shown_today": 100, "nominated": 37})
+    told = said({"shown_today": 100, "nominated": 37})
+    assert "100 items is spent; of 37 held back those that repeat nothing" in told
 
 
 def test_prompts_that_all_look_alike_are_said_aloud() -> None:

@@ -126,7 +126,14 @@ def test_a_holdout_that_is_too_small_is_told_with_its_groups_and_what_to_do(
     promotion = {"workloads": {"w": {"last_verdict": verdict, "ledger": ledger}}}
     annotation = {"workloads": {"w": store}}
     said = page({"promotion": promotion, "annotation": annotation}, capsys)
-    for part in ("18 in 17 groups", "1 (6 held back: repeats, or over today's budget)", "INCONCLUSIVE w@1", "w: keep correcting", "4 (0.01 of 0.05"):
+    parts = (
+        "18 in 17 groups",
+        "1 (6 held back: repeats, or over today's budget)",
+        "INCONCLUSIVE w@1",
+        "w: keep correcting",
+        "4 (0.01 of 0.05",
+    )
+    for part in parts:
         assert part in said
 
 
