@@ -30,17 +30,6 @@ def test_init_writes_a_file_that_up_accepts(tmp_path: Path) -> None:
     assert deployment.workloads["support-triage"].gate.min_groups == 200
 
 
-def test_every_commented_key_of_the_starter_shows_the_value_that_holds_anyway(tmp_path: Path) -> None:
-    ratchet("init", cwd=tmp_path)
-    path = tmp_path / "ratchet.toml"
-    as_written = read_deployment(path)
-    lines = path.read_text().splitlines()
-    commented = [line for line in lines if line.startswith("# ") and " = " in line and "cron" not in line]
-    assert len(commented) >= 12
-    path.write_text("\n".join(line.removeprefix("# ") if line in commented else line for line in lines))
-    assert read_deployment(path) == as_written
-
-
 def test_init_replaces_nothing_unless_forced(tmp_path: Path) -> None:
     (tmp_path / "ratchet.toml").write_text("mine")
     done = ratchet("init", cwd=tmp_path)
