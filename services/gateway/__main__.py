@@ -10,7 +10,8 @@ from shared.web import configure_logging, run_service
 def main() -> None:
     shared, settings = SharedSettings.load(), GatewaySettings.load()
     configure_logging(shared.log_level)
-    serve(build(shared, settings), shared.host, shared.gateway_port, settings.body_timeout_seconds)
+    app, port = build(shared, settings), shared.gateway_port
+    serve(app, shared.host, port, settings.body_timeout_seconds, settings.total_timeout_seconds)
 
 
 if __name__ == "__main__":

@@ -133,6 +133,8 @@ class Reply:
         headers = [_JSON]
         if refusal.retry:
             headers.append((b"retry-after", b"%d" % RETRY_AFTER_SECONDS))
+        if refusal.status == 405:
+            headers.append((b"allow", b"POST"))
         if refusal.status in (408, 413):
             headers.append((b"connection", b"close"))  # the rest of the body is not worth reading
         await self.whole(refusal.status, refusal.body(), headers)

@@ -212,8 +212,12 @@ class HotRoute:
 
 def _forwarded(scope: Scope) -> bytes:
     """Header lines that go on to the model server: tracing, and the request's own id."""
-    lines = [b"%b: %b\r\n" % (name, value) for name, value in scope["headers"] if name in _FORWARDED]
-    return b"".join(lines)
+    found = [header for header in scope["headers"] if header[0] in _FORWARDED]
+    if not found:
+        return b""
+    named = b",".join(value for name, value in scope["headers"] if name == b"connection").lower()
+    hop_by_hop = {name.strip() for name in named.split(b",")}
+    return b"".join(b"%b: %b\r\n" % header for header in found if header[0] not in hop_by_hop)
 
 
 def _raise_unless_openai(status: int, body: bytes) -> None:

@@ -5,6 +5,7 @@ raise their own exceptions from the status, and retry 408, 409, 429 and 5xx by t
 """
 
 from collections.abc import Iterable
+from http import HTTPStatus
 
 import msgspec
 
@@ -28,9 +29,23 @@ class Refused(RatchetError):
         error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
         return msgspec.json.encode({"error": error})
 
+    def bare(self) -> bytes:
+        """The whole HTTP answer, for a connection that closes: no request was understood that could be answered."""
+        body, reason = self.body(), HTTPStatus(self.status).phrase
+        head = f"HTTP/1.1 {self.status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        return head.encode() + b"connection: close\r\n\r\n" + body
+
 
 def bad_request(message: str, param: str | None = None) -> Refused:
     return Refused(400, message, INVALID, "invalid_request", param=param)
+
+
+def no_http() -> Refused:
+    return bad_request("this is no HTTP/1.1 request that can be read; the connection closes")
+
+
+def head_too_large() -> Refused:
+    return Refused(431, "the request's headers are too many or too large; send fewer", INVALID, "headers_too_large")
 
 
 def too_large(max_body_bytes: int) -> Refused:

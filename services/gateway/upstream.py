@@ -24,6 +24,7 @@ _NOT_RELAYED = frozenset(
     b"connection content-length date keep-alive proxy-authenticate proxy-connection server te trailer "
     b"transfer-encoding upgrade".split()
 )
+_NAMES_NO_HEADER = (b"", b"keep-alive", b"close")
 
 Header = tuple[bytes, bytes]
 
@@ -34,6 +35,10 @@ class ConnectFailed(Exception):
 
 class ClosedEarly(Exception):
     """The server closed the connection before the first byte of an answer."""
+
+
+class _MoreThanAsked(Exception):
+    """Ends the parsing."""
 
 
 class Connection(asyncio.Protocol):
@@ -58,6 +63,7 @@ class Connection(asyncio.Protocol):
         self.status = 0  # 0: no head yet
         self.headers: list[Header] = []
         self.content_type = b""
+        self._hop_by_hop = b""  # the answer's header Connection
         self.complete = False
         self.heard_at = 0.0  # 0: not a byte yet
 
@@ -155,8 +161,9 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._keep = False
-            self.abort(upstream_broke(f"it is not HTTP: {error}"))
-            return
+            if not self.complete:  # what follows a whole answer was not asked for, and does not spoil it
+                self.abort(upstream_broke(f"it is not HTTP: {error}"))
+                return
         if self._draining and self.complete:
             self.release()
             return
@@ -181,12 +188,14 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self.complete:
-            self._keep = False  # more than was asked for
+            raise _MoreThanAsked  # before it is taken for a part of this answer
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         if name == b"content-type":
             self.content_type = value.lower()
+        elif name == b"connection":
+            self._hop_by_hop = value.lower()
         elif name in (b"content-length", b"transfer-encoding"):
             self._framed = True
         if name not in _NOT_RELAYED:
@@ -197,8 +206,11 @@ class Connection(asyncio.Protocol):
         self._interim = 100 <= status < 200
         if self._interim:
             self.headers.clear()
-        else:
-            self.status = status
+            return
+        if self._hop_by_hop not in _NAMES_NO_HEADER:
+            names = {name.strip() for name in self._hop_by_hop.split(b",")}
+            self.headers = [header for header in self.headers if header[0] not in names]
+        self.status = status
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)
