@@ -27,6 +27,7 @@ from services.promotion.statistics import (
     tango_interval,
     wilson_interval,
 )
+from services.promotion.where_it_broke import Broke, where_it_broke
 
 
 class Outcome(StrEnum):
@@ -88,6 +89,7 @@ class Verdict:
     guards: tuple[Guard, ...] = ()
     looked: bool = False  # luck had a chance: this decision spends alpha
     leakage: Leakage | None = None  # None: there was nothing to search
+    broke: Broke | None = None  # None: the two sides cannot be compared
 
 
 def judge(
@@ -105,7 +107,8 @@ def judge(
     guards = _guards(champion, candidate, policy, leakage)
     shut = _shut(figures, guards, policy, account)
     outcome, reasons = shut or _decide(figures, guards, policy)
-    return Verdict(outcome, (*reasons, *cut), figures, guards, looked=shut is None, leakage=leakage)
+    broke = where_it_broke(champion.holdout, candidate.holdout)
+    return Verdict(outcome, (*reasons, *cut), figures, guards, looked=shut is None, leakage=leakage, broke=broke)
 
 
 def passes(gain: float, p_value: float, alpha: float, floor: float) -> bool:

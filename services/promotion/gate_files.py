@@ -90,6 +90,7 @@ def as_json(verdict: Verdict, policy: Gate) -> str:
         "figures": verdict.figures and dataclasses.asdict(verdict.figures),
         "guards": [dataclasses.asdict(guard) for guard in verdict.guards],
         "contamination": verdict.leakage and dataclasses.asdict(verdict.leakage),  # null: files tell of no training
+        "broke": verdict.broke and dataclasses.asdict(verdict.broke),
         "policy": policy.model_dump(mode="json", exclude={"holdout_share", "alpha_budget", "holdout_growth"}),
     }
     return json.dumps(found, indent=1, allow_nan=False)

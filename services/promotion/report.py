@@ -22,6 +22,7 @@ from services.promotion.word_diff import hidden_split, visible_space, word_diff
 NO_FIGURE = Markup('<span class="none">no figure</span>')
 MOST_CHANGES = 12  # of each kind; the counts are in the paired table
 MOST_OVERLAPS = 12
+MOST_IDS = 60
 MOST_CHARACTERS = 3_000  # of one text; a diff of longer ones helps nobody
 
 SECTIONS_OF_NOTHING: dict[str, Any] = {
@@ -34,6 +35,7 @@ SECTIONS_OF_NOTHING: dict[str, Any] = {
     "examples_better": [],
     "examples_worse": [],
     "contamination": None,
+    "broke": None,
     "lineage": {},
     "policy": {},
     "harness_sha256": None,
@@ -61,6 +63,7 @@ def render_report(report: Report | Mapping[str, Any]) -> str:
             worse=data["examples_worse"][:MOST_CHANGES],
             most_changes=MOST_CHANGES,
             most_overlaps=MOST_OVERLAPS,
+            most_ids=MOST_IDS,
             commands=_commands(data),
         )
     )

@@ -149,6 +149,37 @@ class Contamination(TypedDict):
     overlaps: list[Overlap]
 
 
+class SharedWords(TypedDict):
+    """A run of words that broken items have more often than those that held; services/promotion/where_it_broke.py."""
+
+    words: str
+    broken: int  # groups
+    held: int
+    odds: float
+    p_value: float
+    q_value: float
+
+
+class BrokenSlice(TypedDict):
+    slice: str
+    right_before: int  # groups
+    broken: int
+    items: list[str]
+    q_value: float
+
+
+class Broke(TypedDict):
+    """What was right and is not; ids of all of it, not a sample."""
+
+    items: list[str]
+    groups: int
+    right_before: int  # groups
+    slices: list[BrokenSlice]
+    words: list[SharedWords]
+    tested: int  # runs of words
+    prompts: bool
+
+
 class Lineage(TypedDict):
     run_uri: str | None
     snapshot_id: str | None  # the training snapshot's
@@ -177,4 +208,5 @@ class Report(TypedDict):
     lineage: Lineage
     ledger: NotRequired[Ledger | None]  # None: the figures could not be looked at
     contamination: NotRequired[Contamination | None]  # None: not searched
+    broke: NotRequired[Broke | None]  # None: the two sides could not be compared
     harness_sha256: str | None  # of the code that scored both sides

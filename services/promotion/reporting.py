@@ -12,20 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from services.promotion import guards
+from services.promotion import guards, report_findings
 from services.promotion.evaluation_reading import HOLDOUT, Evaluation, Line, prompt_of
 from services.promotion.gate import Figures, Outcome, Verdict
 from services.promotion.ledger import Account
 from services.promotion.measurement import exact_share, valid_share
 from services.promotion.report_data import (
     Changed,
-    Contamination,
     FieldScores,
     General,
     Guard,
     Holdout,
     Ledger,
-    Overlap,
     Paired,
     Policy,
     Report,
@@ -133,7 +131,8 @@ def fill_report(case: Case, verdict: Verdict) -> Report:
             "holdout_uri": case.holdout_uri,
             "adapter_sha256": row.adapter_sha256,
         },
-        contamination=_contamination(verdict.leakage) if verdict.leakage else None,
+        contamination=report_findings.contamination(verdict.leakage) if verdict.leakage else None,
+        broke=report_findings.broke(verdict.broke) if verdict.broke else None,
         harness_sha256=evaluation.side(row.version).harness_sha256 or None if evaluation else None,
     )
 
@@ -147,20 +146,6 @@ def _ledger(case: Case, account: Account, verdict: Verdict) -> Ledger:
         budget=account.budget,
         decisions=account.decisions + looked,
         groups_needed=account.needed if looked else account.missing,
-    )
-
-
-def _contamination(leakage: guards.Leakage) -> Contamination:
-    return Contamination(
-        searched=leakage.searched,
-        versions=list(leakage.versions),
-        unsearched=list(leakage.unsearched),
-        groups=sorted(leakage.groups),
-        examples=sorted(leakage.examples),
-        overlaps=[
-            Overlap(kind=o.kind, item=o.item, example=o.example, similarity=o.similarity, shared=o.shared)
-            for o in leakage.overlaps
-        ],
     )
 
 

@@ -51,6 +51,22 @@ def test_json_holds_the_figures_the_guards_and_the_policy(write: Write, capsys: 
     assert found["policy"]["alpha"] == 0.01
 
 
+def test_json_says_where_it_broke(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    champion = results(300)
+    for place, result in enumerate(champion):
+        result |= {
+            "slice": "gift" if place >= 280 else "else",
+            "prompt": f"{place} gift card" if place >= 280 else "hi",
+        }
+    candidate = [{**result, "score": int(place < 280)} for place, result in enumerate(champion)]
+    assert gate(write("a", champion), write("b", candidate), "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["contamination"] is None
+    assert found["broke"]["items"] == [f"item-{place}" for place in range(280, 300)]
+    assert [(s["slice"], s["broken"]) for s in found["broke"]["slices"]] == [("gift", 20)]
+    assert [(w["words"], w["broken"], w["held"]) for w in found["broke"]["words"]] == [("gift card", 20, 0)]
+
+
 def test_a_policy_file_sets_what_is_asked_for(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     files = write("a", results(150)), write("b", results(250))
     assert gate(*files, "--policy", write("policy.toml", ["floor = 0.5"])) == 1

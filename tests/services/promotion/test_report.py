@@ -141,6 +141,36 @@ REPORT: dict[str, Any] = {
     "harness_sha256": "77aa" * 16,
 }
 
+FINDINGS: dict[str, Any] = {
+    "contamination": {
+        "searched": 204,
+        "versions": ["support-triage@3f2a9c01d4e5b6a7", "support-triage@00aa12cd"],
+        "unsearched": ["support-triage@5511eedd"],
+        "groups": ["group-3"],
+        "examples": [],
+        "overlaps": [
+            {
+                "kind": "13-gram",
+                "item": "item-7",
+                "example": "example-41",
+                "similarity": 0.71,
+                "shared": "the router in bremen is down since 7 forty people cannot work call before noon",
+            }
+        ],
+    },
+    "broke": {
+        "items": ["item-9", "item-12", "item-40"],
+        "groups": 3,
+        "right_before": 44,
+        "slices": [
+            {"slice": "refunds", "right_before": 12, "broken": 3, "items": ["item-9", "item-12"], "q_value": 0.02}
+        ],
+        "words": [{"words": "cancel my", "broken": 3, "held": 1, "odds": 203.0, "p_value": 0.0003, "q_value": 0.041}],
+        "tested": 512,
+        "prompts": True,
+    },
+}
+
 
 def changed(**changes: Any) -> dict[str, Any]:
     return {**copy.deepcopy(REPORT), **changes}
@@ -213,6 +243,25 @@ def test_the_ledger_the_intervals_method_and_every_key_of_the_policy_stand_on_th
     text = re.sub(r"\s+", " ", Page(render_report(one)).text)
     assert "1 decision on version 2 of the holdout has spent 0 of" in text
     assert "this one, nothing. 1 new prompt group brings the next budget." in text
+
+
+def test_what_broke_and_what_leaked_stand_on_the_page_and_hostile_or_missing_parts_do_no_harm() -> None:
+    text = re.sub(r"\s+", "", Page(render_report(changed(**FINDINGS))).text)
+    for words in (
+        "3 items in 3 of the 44 groups that were right before",
+        "refunds 12 3 (25.0 %) 0.02",
+        "cancel my 3 1 × 203 0.0003 0.041",
+        "item-12",
+        "204 training examples of 2 versions",
+        "item-7 example-41 13-gram 71.0 %",
+        "Not searched, as the snapshot cannot be read any more: support-triage@5511eedd",
+    ):
+        assert words.replace(" ", "") in text, words
+    nothing = changed(broke={**FINDINGS["broke"], "items": [], "slices": [], "words": []})
+    assert "Nothing that was right is wrong now" in Page(render_report(nothing)).text
+    attacked = Page(render_report(hostile(copy.deepcopy(FINDINGS)) | changed()))
+    assert not {"script", "img"} & {tag for tag, _ in attacked.tags}
+    render_report(without_figures(copy.deepcopy(FINDINGS)) | changed())
 
 
 def test_the_page_needs_no_network_and_no_script() -> None:
