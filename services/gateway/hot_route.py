@@ -148,6 +148,10 @@ class HotRoute:
                     await self._whole(turn, connection)
             finally:
                 upstream.in_flight -= 1
+        except asyncio.CancelledError:
+            if exchange.client_left:
+                raise ClientLeft from None
+            raise
         finally:
             exchange.let_go()
             self._watch.live.discard(exchange)

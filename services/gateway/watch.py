@@ -71,6 +71,7 @@ class Watch:
         elif connection is not None and connection.waiting:
             self._look_at_time(exchange, connection, now)
         elif now - exchange.began > self._settings.total_timeout_seconds + LOOK_SECONDS and exchange.task is not None:
+            exchange.client_left = True
             exchange.task.cancel()  # the client reads nothing: there is nobody to tell
 
     def _look_at_time(self, exchange: Exchange, connection: Connection, now: float) -> None:
