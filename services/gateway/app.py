@@ -14,7 +14,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from services.gateway import metrics
-from services.gateway.asgi import ClientLeft, Message, Receive, Reply, Scope, Send, read_body
+from services.gateway.asgi import ClientLeft, Message, Receive, Reply, Scope, Send, Underway, read_body
 from services.gateway.hot_route import HotRoute
 from services.gateway.plan_client import PlanClient
 from services.gateway.refusals import Refused
@@ -85,15 +85,17 @@ def _front(hot: HotRoute, app: App, settings: GatewaySettings) -> App:
         elif scope["path"] == CHAT_PATH:
             await hot(scope, receive, send)
         else:
-            await _limited(app, settings, scope, receive, send)
+            await _limited(app, settings, hot.underway, scope, receive, send)
 
     return front
 
 
-async def _limited(app: App, settings: GatewaySettings, scope: Scope, receive: Receive, send: Send) -> None:
+async def _limited(
+    app: App, settings: GatewaySettings, underway: Underway, scope: Scope, receive: Receive, send: Send
+) -> None:
     """FastAPI behind the same limits on bodies as the hot route."""
     try:
-        body = await read_body(scope, receive, settings.max_body_bytes, settings.body_timeout_seconds)
+        body = await read_body(scope, receive, settings.max_body_bytes, settings.body_timeout_seconds, underway)
     except Refused as refusal:
         await Reply(send, uuid7()).refuse(refusal)
         return

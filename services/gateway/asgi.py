@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from services.gateway.refusals import RETRY_AFTER_SECONDS, Refused, bad_request, too_large, too_slow
+from services.gateway.refusals import RETRY_AFTER_SECONDS, Refused, bad_request, too_large, too_many_bodies, too_slow
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -13,6 +13,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+MAX_UNDERWAY_BYTES = 64 << 20
 DISCARD_BYTES = 64 << 20
 DISCARD_SECONDS = 5.0
 
@@ -38,8 +39,19 @@ def peek(receive: Receive) -> Message | None:
     return None
 
 
-async def read_body(scope: Scope, receive: Receive, max_bytes: int, timeout_seconds: float) -> bytes:
-    """The whole body, its bytes counted as they come. Refused (408, 413) or ClientLeft."""
+class Underway:
+    """What has arrived of bodies that are not here to their end, of all requests together."""
+
+    __slots__ = ("bytes",)
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+async def read_body(
+    scope: Scope, receive: Receive, max_bytes: int, timeout_seconds: float, underway: Underway
+) -> bytes:
+    """The whole body, its bytes counted as they come. Refused (408, 413; 429 for many slow ones) or ClientLeft."""
     announced = 0
     for name, value in scope["headers"]:
         if name == b"content-length":
@@ -50,7 +62,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int, timeout_seco
     message = await _first(receive, timeout_seconds)
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
-        body = await _rest(body, receive, max_bytes, timeout_seconds)
+        body = await _rest(body, receive, max_bytes, timeout_seconds, underway)
     if len(body) > max_bytes:
         raise too_large(max_bytes)
     return body
@@ -77,18 +89,24 @@ async def _first(receive: Receive, timeout_seconds: float) -> Message:
     return _checked(message)
 
 
-async def _rest(first: bytes, receive: Receive, max_bytes: int, timeout_seconds: float) -> bytes:
+async def _rest(first: bytes, receive: Receive, max_bytes: int, timeout_seconds: float, underway: Underway) -> bytes:
     """The body together with what follows; one byte too many is enough to stop."""
     parts, size, more = [first], len(first), True
+    underway.bytes += size
     try:
         async with asyncio.timeout(timeout_seconds):
             while more and size <= max_bytes:
+                if underway.bytes > MAX_UNDERWAY_BYTES:
+                    raise too_many_bodies(MAX_UNDERWAY_BYTES)
                 message = _checked(await receive())
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
+                underway.bytes += len(parts[-1])
                 more = message.get("more_body", False)
     except TimeoutError:
         raise too_slow(timeout_seconds) from None
+    finally:
+        underway.bytes -= size
     return b"".join(parts)
 
 

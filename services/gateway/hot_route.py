@@ -19,7 +19,7 @@ import msgspec
 
 from services.gateway import metrics
 from services.gateway.answers import BROKEN_OFF, Answer, parse_answer
-from services.gateway.asgi import ClientLeft, Receive, Reply, Scope, Send, header, read_body
+from services.gateway.asgi import ClientLeft, Receive, Reply, Scope, Send, Underway, header, read_body
 from services.gateway.capture import record_answer
 from services.gateway.record_room import RecordRoom
 from services.gateway.refusals import (
@@ -92,6 +92,7 @@ class HotRoute:
     ) -> None:
         self.table = table  # replaced whole when the plan changes
         self.answered = 0  # since the start
+        self.underway = Underway()
         self._settings, self._spool, self._replicas, self._watch = settings, spool, replicas, watch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,7 +116,7 @@ class HotRoute:
         if len(self._watch.live) >= self._settings.max_concurrency:
             raise too_many_requests(self._settings.max_concurrency)
         settings = self._settings
-        body = await read_body(scope, receive, settings.max_body_bytes, settings.body_timeout_seconds)
+        body = await read_body(scope, receive, settings.max_body_bytes, settings.body_timeout_seconds, self.underway)
         turn.request = request = parse_chat_request(body)
         if request.conversation is None:
             request.conversation = check_label(header(scope, b"x-ratchet-conversation"), "x-ratchet-conversation")

@@ -70,6 +70,11 @@ def too_many_requests(max_concurrency: int) -> Refused:
     return Refused(429, message, OVERLOADED, "too_many_requests", retry=True)
 
 
+def too_many_bodies(max_bytes: int) -> Refused:
+    message = f"{max_bytes} bytes of bodies that have not ended wait already; try again shortly"
+    return Refused(429, message, OVERLOADED, "too_many_bodies", retry=True)
+
+
 def spool_full(max_bytes: int) -> Refused:
     message = (
         f"the answer log is full ({max_bytes} bytes wait to be shipped), and no answer leaves unrecorded; "

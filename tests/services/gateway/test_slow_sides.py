@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import select
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -235,3 +236,20 @@ def test_others_are_answered_beside_three_hundred_that_never_finish_their_reques
             client.sendall(request(STREAM)[: 20 if n % 2 else -1])
         assert all(patient.ask().status_code == 200 for _ in range(20))
     assert memory_bytes(patient) - before < 30 * MIB
+
+
+def test_many_large_bodies_that_do_not_end_are_429_and_small_requests_go_on(patient: GatewayProcess) -> None:
+    patient.ask()
+    before = forget_peak(patient)
+    body = b"x" * 1_900_000
+    with ExitStack() as opened:
+        clients = [opened.enter_context(unread(patient)) for _ in range(100)]
+        for client in clients:
+            with suppress(OSError):  # refused while it still sends
+                client.sendall(request(body)[:-1])
+        answered = set(select.select(clients, [], [], 20)[0])
+        assert patient.ask().status_code == 200
+        refused = [client.recv(12) for client in answered]
+    assert set(refused) == {b"HTTP/1.1 429"}
+    assert memory_bytes(patient) - before < 130 * MIB  # 190 MB were sent
+    eventually(lambda: patient.ask({**HELLO, "pad": "p" * 1_900_000}).status_code == 200)
