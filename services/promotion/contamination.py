@@ -4,29 +4,28 @@ A text is an item's question and answer without the system prompt, as folded wor
 training example:
 
 identical        the same words.
-13-gram          runs of 13 and more words in common hold at least half of the item's own 3-grams, three or more.
-near-duplicate   Jaccard of the word 3-grams >= 0.8, and of the own ones >= 0.5, three or more in common.
+13-gram          runs of 13 and more words in common hold at least 80 % of the item's own 3-grams, three or more.
+near-duplicate   Jaccard of the word 3-grams >= 0.8, and of the own ones >= 0.7, three or more in common.
 
-Own 3-grams are those that at most COMMON_GROUPS training groups hold, or COMMON_SHARE of them where that is more. What
-more of them hold is the form's wording: all invoices share it, and it says nothing about this one. A copy shares its
-name, its number and its story too. Whole groups are counted, so a text copied a hundred times makes no form.
+Own 3-grams are those that at most OWN_GROUPS training groups hold. What more of them hold is the form's wording: all
+invoices share it, and it says nothing about this one. A copy shares its name, its number and its story too; the next
+invoice to the same customer, the address alone. Groups are counted, so a text copied a hundred times makes no form.
 
-Every pair with three own 3-grams in common is compared, exactly: MinHash would estimate it, and miss some.
+Every pair that shares so many own 3-grams is compared, exactly: MinHash would estimate it, and miss some.
 """
 
-import math
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-COMMON_GROUPS, COMMON_SHARE = 5, 0.01
+OWN_GROUPS = 5
 RUN = 13  # words; GPT-3's measure (Brown et al. 2020, appendix C)
+COVERED = 0.8  # of the item; Llama 2's measure of a dirty sample (Touvron et al. 2023, A.6)
 LEAST_OWN = 3  # a single rare word stands in three 3-grams
-OWN_SHARE = 0.5
-SIMILAR = 0.8
+SIMILAR, SIMILAR_OWN = 0.8, 0.7
 _SHOWN = 160  # characters of an excerpt
 
 Kind = Literal["identical", "13-gram", "near-duplicate"]
@@ -60,39 +59,39 @@ def text_of(id: str, group: str, messages: Iterable[Mapping[str, Any]], answer: 
 
 def find_overlaps(training: Sequence[Text], held: Sequence[Text]) -> list[Overlap]:
     """At most one an item, the plainest: identical before 13-gram before near-duplicate; in the order of items' ids."""
-    examples = _Examples(training)
-    found = (examples.nearest(item) for item in {text.id: text for text in held}.values() if item.words)
+    items = {text.id: text for text in held if text.words}
+    examples = _Examples(training, set[int]().union(*(_grams(text.words) for text in items.values())))
+    found = (examples.nearest(item) for item in items.values())
     return sorted((overlap for overlap in found if overlap), key=lambda o: o.item)
 
 
 class _Examples:
     """The training side, by its own 3-grams."""
 
-    def __init__(self, texts: Sequence[Text]) -> None:
+    def __init__(self, texts: Sequence[Text], asked: set[int]) -> None:
+        """asked: the 3-grams that may be looked for; others need no place in the index."""
         self.texts = {text.words: text for text in reversed(texts) if text.words}
         self._grams = {words: _grams(words) for words in self.texts}
-        groups_of: dict[int, set[str]] = defaultdict(set)
-        holders: dict[int, list[tuple[str, ...]]] = defaultdict(list)
+        by_group: dict[str, set[int]] = {}
         for text in texts:
-            for gram in self._grams.get(text.words, ()):
-                groups_of[gram].add(text.group)
-        groups = len({text.group for text in texts})
-        most = max(COMMON_GROUPS, math.floor(COMMON_SHARE * groups))
-        self._common = {gram for gram, known in groups_of.items() if len(known) > most}
+            by_group.setdefault(text.group, set()).update(self._grams.get(text.words, ()))
+        groups = Counter(gram for grams in by_group.values() for gram in grams)
+        self._common = {gram for gram, count in groups.items() if count > OWN_GROUPS}
+        self._holders: dict[int, list[tuple[str, ...]]] = {}
         for words, grams in self._grams.items():
-            for gram in grams - self._common:
-                holders[gram].append(words)
-        self._holders = holders
+            for gram in (grams & asked) - self._common:
+                self._holders.setdefault(gram, []).append(words)
 
     def nearest(self, item: Text) -> Overlap | None:
         if (same := self.texts.get(item.words)) is not None:
             return Overlap("identical", item.id, same.id, 1.0, _excerpt(item.words))
         grams = _grams(item.words)
         own = grams - self._common
+        enough = max(LEAST_OWN, min(COVERED, SIMILAR_OWN) * len(own))  # below it, it is neither of the two
         shared = Counter(words for gram in own for words in self._holders.get(gram, ()))
         found: list[tuple[bool, float, str, Overlap]] = []
         for words, count in shared.items():
-            if count >= LEAST_OWN and (overlap := self._compared(item, grams, own, self.texts[words])):
+            if count >= enough and (overlap := self._compared(item, grams, own, self.texts[words])):
                 found.append((overlap.kind == "13-gram", overlap.similarity, overlap.example, overlap))
         return max(found)[-1] if found else None
 
@@ -101,11 +100,10 @@ class _Examples:
         similarity = len(grams & others) / len(grams | others)
         runs = list(_runs(item.words, example.words))
         covered = set[int]().union(*(_grams(run) for run in runs)) & own
-        enough = max(LEAST_OWN, math.ceil(OWN_SHARE * len(own)))
-        if len(covered) >= enough:
+        if len(covered) >= max(LEAST_OWN, COVERED * len(own)):
             return Overlap("13-gram", item.id, example.id, similarity, _excerpt(max(runs, key=len)))
         either = own | (others - self._common)
-        if similarity < SIMILAR or len(own & others) < OWN_SHARE * len(either):
+        if similarity < SIMILAR or len(own & others) < SIMILAR_OWN * len(either):
             return None
         return Overlap("near-duplicate", item.id, example.id, similarity, _excerpt(item.words))
 
@@ -127,7 +125,7 @@ def _runs(item: tuple[str, ...], example: tuple[str, ...]) -> Iterator[tuple[str
 
 
 def _grams(words: tuple[str, ...]) -> set[int]:
-    return {hash(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
+    return set(map(hash, zip(words, words[1:], words[2:], strict=False))) or {hash(words)}
 
 
 def _said(content: Any) -> str:

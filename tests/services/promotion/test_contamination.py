@@ -62,11 +62,12 @@ def test_a_sentence_in_a_long_item_is_no_leak_of_it() -> None:
     assert kinds([text("h", f"{sentence} {chatter(900, 80)}")], [*TRAINING, text("x", sentence)]) == []
 
 
-def test_an_item_of_which_every_twelfth_word_was_changed_is_a_near_duplicate() -> None:
+def test_a_copy_with_a_word_changed_in_thirty_is_found_and_one_with_a_word_in_five_is_another_text() -> None:
     words = (STORY + " " + STORY.replace("crane", "lift").replace("fish", "peas")).split()
-    changed = [f"other{n}" if n % 26 == 12 else word for n, word in enumerate(words)]
-    found = find_overlaps([*TRAINING, text("x", " ".join(words))], [text("h", " ".join(changed))])
-    assert [o.item for o in found] == ["h"]
+    for every, found in ((30, ["h"]), (5, [])):
+        changed = [f"other{n}" if n % every == every - 1 else word for n, word in enumerate(words)]
+        held = [text("h", " ".join(changed))]
+        assert [item for _, item, _ in kinds(held, [*TRAINING, text("x", " ".join(words))])] == found
     short = STORY.split()[:24]
     assert kinds([text("h", " ".join([*short[:11], "again", *short[11:]]))], [*TRAINING, text("x", " ".join(short))])[
         0
@@ -79,6 +80,16 @@ def test_a_form_that_all_share_is_no_leak_and_a_copy_within_it_is() -> None:
     assert kinds(held, training) == []
     leaked = text("x", f"URGENT: {invoice(1042)}")
     assert [(item, example) for _, item, example in kinds(held, [*training, leaked])] == [("h42", "x")]
+
+
+def test_the_next_invoice_to_the_same_customer_is_no_leak() -> None:
+    def to(customer: int, seed: int) -> str:
+        return f"{chatter(customer, 12)} {invoice(seed)}"
+
+    training = [text(f"t{n}", to(n % 60, n)) for n in range(200)]
+    held = [text(f"h{n}", to(n % 60, 1000 + n)) for n in range(100)]
+    assert kinds(held, training) == []
+    assert [item for _, item, _ in kinds(held, [*training, text("x", f"{to(42, 1042)} Thanks!")])] == ["h42"]
 
 
 @pytest.mark.parametrize("world", range(5))
