@@ -124,18 +124,20 @@ def test_rubbish_behind_a_request_is_not_taken_for_its_answer(
 
 
 def test_a_client_that_leaves_with_another_request_in_line_stops_the_model_server(
-    gateway: GatewayProcess, upstream: ScriptedServer
+    own_gateway: Callable[..., GatewayProcess], upstream: ScriptedServer
 ) -> None:
     async def script(asked: Asked) -> None:
         await asyncio.sleep(60)
 
+    gateway, plain = own_gateway(upstream.url).start(), upstream.script  # one that does not give up after a second
     upstream.script = script
     gone, asked = upstream.gone, len(upstream.asked)
     with connected(gateway) as client:
         client.sendall(request() + request())
         eventually(lambda: len(upstream.asked) == asked + 1)
-    eventually(lambda: upstream.gone == gone + 1)
+    eventually(lambda: upstream.gone == gone + 1, 20)
     assert len(upstream.asked) == asked + 1
+    upstream.script = plain
 
 
 def test_who_sends_far_ahead_of_its_answers_is_not_read_any_further(
