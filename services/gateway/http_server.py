@@ -65,8 +65,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._head_timer = self.loop.call_later(self.head_seconds, transport.close)
-        peer = transport.get_extra_info("socket")
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self.unread_seconds * 1000))
+        if sys.platform == "linux":  # elsewhere the system's own limit holds
+            peer = transport.get_extra_info("socket")
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self.unread_seconds * 1000))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unset_timer()
