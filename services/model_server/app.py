@@ -12,7 +12,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
@@ -61,7 +60,7 @@ def build(name: str, path: str, settings: ModelServerSettings) -> Serving:
 def http(serving: Serving) -> ASGIApp:
     app = create_app("model_server", ready=lambda: _objections(serving), lifespan=_lifespan(serving))
     app.include_router(router(serving))
-    for error in (Refusal, Gone, ClientDisconnect, HTTPException, Exception):
+    for error in (Refusal, Gone, ClientDisconnect, Exception):
         app.add_exception_handler(error, refuse)
     return Envelope(app)
 

@@ -22,9 +22,8 @@ class Refusal(Exception):
         error = {"message": self.message, "type": self.type, "param": self.param, "code": self.status}
         return {"error": error}
 
-    def response(self, headers: Mapping[str, str] | None = None) -> JSONResponse:
-        retry = {"retry-after": "1"} if self.retry else {}
-        return JSONResponse(self.body(), self.status, headers={**(headers or {}), **retry})
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.body(), self.status, headers={"retry-after": "1"} if self.retry else None)
 
 
 def bad_request(message: str, param: str | None = None, value: object = None) -> Refusal:
@@ -40,18 +39,6 @@ def user_error(message: str) -> Refusal:
 
 def not_found(message: str, param: str | None = None) -> Refusal:
     return Refusal(404, "NotFoundError", message, param)
-
-
-def refused_by_http(status: int, method: str, path: str) -> Refusal:
-    """What no route took."""
-    path = path[:LONGEST_QUOTE]
-    match status:
-        case 404:
-            return not_found(f"There is nothing at {path}.")
-        case 405:
-            return Refusal(status, "MethodNotAllowedError", f"{path} does not answer {method[:LONGEST_QUOTE]}.")
-        case _:
-            return Refusal(status, "BadRequestError", f"{method[:LONGEST_QUOTE]} {path} cannot be answered.")
 
 
 def too_large(limit_bytes: int) -> Refusal:

@@ -10,12 +10,11 @@ from typing import TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from services.model_server import answers, streaming
-from services.model_server.refusals import Refusal, internal, refused_by_http, too_large
+from services.model_server.refusals import Refusal, internal, too_large
 from services.model_server.serving import Serving
 from services.model_server.wire import ChatRequest, CompletionRequest, Generation, LoadRequest, UnloadRequest, parse
 
@@ -71,12 +70,10 @@ def router(serving: Serving) -> APIRouter:
     return routes
 
 
-async def refuse(request: Request, error: Exception) -> Response:
+async def refuse(_request: Request, error: Exception) -> Response:
     """The answer to whatever a route raised."""
     if isinstance(error, Gone | ClientDisconnect):
         return Response(status_code=499)
-    if isinstance(error, HTTPException):  # no such path, or not with this method
-        return refused_by_http(error.status_code, request.method, request.url.path).response(error.headers)
     refusal = error if isinstance(error, Refusal) else internal(f"{type(error).__name__}: {error}")
     return refusal.response()
 
