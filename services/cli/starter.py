@@ -63,7 +63,7 @@ similarity = 0.8                 # 0-1, Jaccard of word 3-grams from which promp
 # cooldown_minutes = 60
 
 [workloads.support-triage.gate]         # what a candidate must show before it serves
-# alpha = 0.01                   # two-sided level of one look: an equal model passes alpha/2 of the time; looks add up
+# alpha = 0.01                   # two-sided level of one look: an equal model passes alpha/2 of the time
 # alpha_budget = 0.05            # none: 5 x alpha; what all decisions on one version of the holdout may spend together
 # holdout_growth = 0.25          # new held-out groups, as a share, that make a new version with a budget of its own
 # floor = 0.03                   # 0-1, the least gain on the holdout
