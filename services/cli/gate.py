@@ -39,7 +39,8 @@ def gate(
 
     Status 0: PROMOTE; 1: REJECT; 2: INCONCLUSIVE; 3: unusable input, with file, line and reason.
     """
-    command = [sys.executable, "-m", PROGRAM, str(champion), str(candidate)]
-    command += ["--policy", str(policy)] if policy is not None else []
-    ended = subprocess.run([*command, *(["--json"] if as_json else [])], check=False).returncode
+    command = [sys.executable, "-m", PROGRAM]
+    command += [f"--policy={policy}"] if policy is not None else []
+    command += ["--json"] if as_json else []
+    ended = subprocess.run([*command, "--", str(champion), str(candidate)], check=False).returncode
     raise typer.Exit(ended if ended >= 0 else 128 - ended)

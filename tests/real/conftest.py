@@ -16,6 +16,7 @@ import pytest
 
 from infra.native.settings import StackSettings
 from shared.processes import free_ports
+from tests.real.kafka.broker import Broker
 from tests.real.stack import RunningStack
 
 collect_ignore_glob = [] if os.environ.get("RATCHET_TEST_REAL") else ["*"]  # folders too
@@ -45,6 +46,14 @@ def servers() -> Iterator[RunningStack]:
         return
     with _stack_of_its_own() as running:
         yield running
+
+
+@pytest.fixture
+def broker(servers: RunningStack) -> Iterator[Broker]:
+    """The shared Kafka, under topics of the test's own."""
+    broker = Broker(servers)
+    yield broker
+    broker.close()
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """`ratchet up` on a real Kafka: an answer becomes a correction becomes an example that the scheduler counts."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +9,11 @@ from services.cli.demo.scenario import WORKLOAD
 from shared import topics
 from tests.loop.deployment import Deployment, until
 from tests.real.kafka.broker import Broker
-from tests.real.stack import RunningStack
 from training.tiny.house import Ticket, ticket
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 TICKETS = 12
-
-
-@pytest.fixture
-def broker(servers: RunningStack) -> Iterator[Broker]:
-    broker = Broker(servers)
-    yield broker
-    broker.close()
 
 
 def test_the_loop_turns_on_kafka_though_the_broker_answers_last(broker: Broker, tmp_path: Path) -> None:

@@ -30,13 +30,6 @@ TABLES = ("samples", "feedback", "prompt_groups", "prompts", "outbox")
 
 
 @pytest.fixture
-def broker(servers: RunningStack) -> Iterator[Broker]:
-    broker = Broker(servers)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
 def elsewhere(servers: RunningStack) -> Iterator[Broker]:
     broker = Broker(servers)
     yield broker

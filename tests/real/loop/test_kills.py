@@ -16,13 +16,6 @@ pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1300)]
 
 
 @pytest.fixture
-def broker(servers: RunningStack) -> Iterator[Broker]:
-    broker = Broker(servers)
-    yield broker
-    broker.close()
-
-
-@pytest.fixture
 def database(servers: RunningStack) -> Iterator[str]:
     """One of the test's own, without any table: `ratchet up` makes them."""
     servers.need("postgres")
