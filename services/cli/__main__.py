@@ -17,10 +17,11 @@ from services.cli.desk import desk
 from services.cli.drift import drift
 from services.cli.gate import GateCommand, gate
 from services.cli.pages import console, for_people, headline, table_of
-from services.cli.plain import as_json as json_text
-from services.cli.plain import cell, shown
+from services.cli.plain import cell
 from services.cli.stack import stack
 from shared.errors import BadConfig, RatchetError, Unusable
+from shared.plain import as_json as json_text
+from shared.plain import shown
 from shared.references import choice
 from shared.settings import SharedSettings
 

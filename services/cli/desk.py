@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from services.cli.pages import console, table_of
-from services.cli.plain import as_json as json_text
 from services.cli.plain import cell
 from shared.calls import Caller
+from shared.plain import as_json as json_text
 from shared.settings import SharedSettings
 
 desk = typer.Typer(no_args_is_help=True, help="Argilla, where experts correct answers: set it up, see how it stands.")

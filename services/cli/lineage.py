@@ -10,11 +10,11 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
-from services.cli.plain import shown
 from shared.artifacts import path_of, read_manifest
 from shared.calls import Caller
 from shared.errors import ArtifactInvalid, Unusable
 from shared.ids import workload_of
+from shared.plain import shown
 from shared.settings import SharedSettings
 
 

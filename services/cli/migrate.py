@@ -8,9 +8,9 @@ from pathlib import Path
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import ArgumentError
 
-from services.cli.plain import shown
 from shared.db import open_database
 from shared.errors import BadConfig, Unavailable
+from shared.plain import shown
 from shared.schema import BASE, Schema, Standing, Step, as_sql, every_schema, migrate, standings, take_back
 
 WAIT_SECONDS = 60.0  # `ratchet up` for a database that is just starting

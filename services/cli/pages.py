@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from services.cli.plain import shown
 from shared.errors import RatchetError, Unusable
+from shared.plain import shown
 
 UNFOLDED_COLUMNS = 100_000  # wider than any row
 

@@ -6,10 +6,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.plain import shown
 from services.cli.supervisor import SERVICES
 from shared.calls import Caller
 from shared.errors import RatchetError
+from shared.plain import shown
 from shared.settings import SharedSettings
 
 

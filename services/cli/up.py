@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import httpx
 
 from services.cli.migrate import upgrade_when_there
-from services.cli.plain import shown
 from services.cli.supervisor import SERVICES, Supervisor, lock_data_folder
 from shared.errors import BadConfig
+from shared.plain import shown
 from shared.processes import obey_supervisor, port_is_free
 from shared.settings import SharedSettings
 

@@ -9,20 +9,19 @@ import argparse
 import dataclasses
 import json
 import math
-import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from services.drift.comparison import MIN_EVENTS, Standing, State, Window, compare, gravest, standings
 from services.drift.event_files import EventFile, read_events
 from services.drift.signals import SIGNALS
 from shared.errors import Unusable
+from shared.file_program import Parser, status_of
+from shared.plain import shown
 
 STATUS = {State.OK: 0, State.DRIFT: 1, State.WARN: 2, State.INSUFFICIENT_DATA: 2}
-UNUSABLE, BUG = 3, 70
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +38,17 @@ class Comparison:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    try:
-        options = _parser().parse_args(arguments)
-        reference, current = (read_events(file, options.workload) for file in (options.reference, options.current))
-        found = compare_files(reference, current, windows=options.windows, only=options.signal)
-        if options.report is not None:
-            _write_report(found, options)
-        print(as_json(found) if options.json else as_text(found))
-        return STATUS[found.state]
-    except Unusable as error:
-        print(f"ratchet: {_plain(str(error))}", file=sys.stderr)
-        return UNUSABLE
-    except Exception:
-        traceback.print_exc()
-        return BUG
+    return status_of(lambda: _answer(arguments))
+
+
+def _answer(arguments: Sequence[str] | None) -> int:
+    options = _parser().parse_args(arguments)
+    reference, current = (read_events(file, options.workload) for file in (options.reference, options.current))
+    found = compare_files(reference, current, windows=options.windows, only=options.signal)
+    if options.report is not None:
+        _write_report(found, options)
+    print(as_json(found) if options.json else as_text(found))
+    return STATUS[found.state]
 
 
 def compare_files(
@@ -79,9 +75,9 @@ def compare_files(
 
 
 def as_text(found: Comparison) -> str:
-    lines = [str(found.state), *(f"- {s.signal}: {s.state}: {_plain(s.last.why)}" for s in found.standings)]
+    lines = [str(found.state), *(f"- {s.signal}: {s.state}: {shown(s.last.why)}" for s in found.standings)]
     lines += [f"- not in either file: {', '.join(found.absent)}"] if found.absent else []
-    return "\n".join([*lines, *(f"- {_plain(note)}" for note in found.notes)])
+    return "\n".join([*lines, *(f"- {shown(note)}" for note in found.notes)])
 
 
 def as_json(found: Comparison) -> str:
@@ -134,18 +130,8 @@ def _write_report(found: Comparison, options: argparse.Namespace) -> None:
         raise Unusable(f"the report {options.report} cannot be written: {error.strerror or error}") from error
 
 
-def _plain(text: str) -> str:
-    """Texts come from outside: what a terminal would obey is shown as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Unusable(f"{message}; {self.format_usage().strip()}")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="ratchet drift", description="Whether the answers of now are those of before.")
+    parser = Parser(prog="ratchet drift", description="Whether the answers of now are those of before.")
     parser.add_argument("reference", type=Path)
     parser.add_argument("current", type=Path)
     parser.add_argument("--windows", type=_count, default=2)

@@ -9,39 +9,35 @@ import argparse
 import dataclasses
 import gc
 import json
-import sys
 import tomllib
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from services.promotion.gate import Outcome, Policy, Verdict, judge
 from services.promotion.measurement import Side
 from services.promotion.result_files import read_side
 from shared.errors import Unusable
 from shared.field_words import in_words
+from shared.file_program import Parser, status_of
 from shared.gate_policy import Gate
+from shared.plain import shown
 
 STATUS = {Outcome.PROMOTE: 0, Outcome.REJECT: 1, Outcome.INCONCLUSIVE: 2}
-UNUSABLE, BUG = 3, 70
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    try:
-        options = _parser().parse_args(arguments)
-        gc.disable()  # a short life with many small objects and no cycles: collecting them is a third of the time
-        policy = read_policy(options.policy)
-        champion, candidate = read_side(options.champion), read_side(options.candidate)
-        verdict = judge_files(champion, candidate, policy)
-        print(as_json(verdict, policy) if options.json else as_text(verdict))
-        return STATUS[verdict.outcome]
-    except Unusable as error:
-        print(f"ratchet: {_plain(str(error))}", file=sys.stderr)
-        return UNUSABLE
-    except Exception:
-        traceback.print_exc()
-        return BUG
+    return status_of(lambda: _answer(arguments))
+
+
+def _answer(arguments: Sequence[str] | None) -> int:
+    options = _parser().parse_args(arguments)
+    gc.disable()  # a short life with many small objects and no cycles: collecting them is a third of the time
+    policy = read_policy(options.policy)
+    champion, candidate = read_side(options.champion), read_side(options.candidate)
+    verdict = judge_files(champion, candidate, policy)
+    print(as_json(verdict, policy) if options.json else as_text(verdict))
+    return STATUS[verdict.outcome]
 
 
 def judge_files(champion: Side, candidate: Side, gate: Gate) -> Verdict:
@@ -80,7 +76,7 @@ def read_policy(file: Path | None) -> Gate:
 
 
 def as_text(verdict: Verdict) -> str:
-    return "\n".join([str(verdict.outcome), *(f"- {_plain(reason)}" for reason in verdict.reasons)])
+    return "\n".join([str(verdict.outcome), *(f"- {shown(reason)}" for reason in verdict.reasons)])
 
 
 def as_json(verdict: Verdict, policy: Gate) -> str:
@@ -96,18 +92,8 @@ def as_json(verdict: Verdict, policy: Gate) -> str:
     return json.dumps(found, indent=1, allow_nan=False)
 
 
-def _plain(text: str) -> str:
-    """Item names come from outside: what a terminal would obey is shown as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Unusable(f"{message}; {self.format_usage().strip()}")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="ratchet gate", description="Whether the candidate's results earn a promotion.")
+    parser = Parser(prog="ratchet gate", description="Whether the candidate's results earn a promotion.")
     parser.add_argument("champion", type=Path)
     parser.add_argument("candidate", type=Path)
     parser.add_argument("--policy", type=Path)

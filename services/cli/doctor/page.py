@@ -10,7 +10,8 @@ from rich.text import Text
 
 from services.cli.doctor.findings import Finding, State, status_of
 from services.cli.pages import table_of
-from services.cli.plain import cell, shown
+from services.cli.plain import cell
+from shared.plain import shown
 
 COLOURS = {State.OK: "green", State.LOOK: "yellow", State.WRONG: "red", State.SKIPPED: "dim"}
 

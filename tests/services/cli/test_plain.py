@@ -11,8 +11,9 @@ from rich.table import Table
 
 from services.cli import __main__ as cli
 from services.cli.lineage import Step, drawn
-from services.cli.plain import as_json, cell, shown
+from services.cli.plain import cell
 from services.cli.status import show
+from shared.plain import as_json, shown
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2Jhello\x9b31m\rgone \u202elive [bold]\u2066\ud83d"
 SEEN = r"\x1b]0;owned\x07\x1b[2Jhello\x9b31m\x0dgone \u202elive [bold]\u2066\ud83d"
